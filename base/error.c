@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sysexits.h>
+
+static char *format_va(const char *fmt, va_list ap)
+{
+	char *text;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		return NULL;
+	return text;
+}
+
+int error_set(struct error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (code == 0)
+		code = EIO;
+	if (err == NULL)
+		return -code;
+	error_done(err);
+	err->code = code;
+	va_start(ap, fmt);
+	err->what = format_va(fmt, ap);
+	va_end(ap);
+	return -code;
+}
+
+int error_set_errno(struct error *err, int code, const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+
+	if (code == 0)
+		code = EIO;
+	if (err == NULL)
+		return -code;
+	error_done(err);
+	err->code = code;
+	va_start(ap, fmt);
+	text = format_va(fmt, ap);
+	va_end(ap);
+	if (text != NULL && asprintf(&err->what, "%s: %s", text, strerror(code)) < 0)
+		err->what = NULL;
+	free(text);
+	return -code;
+}
+
+int error_wrap(struct error *err, const char *fmt, ...)
+{
+	char *noun;
+	char *text;
+	va_list ap;
+
+	if (err == NULL)
+		return -EIO;
+	va_start(ap, fmt);
+	noun = format_va(fmt, ap);
+	va_end(ap);
+	if (noun != NULL && asprintf(&text, "%s: %s", noun, error_what(err)) >= 0) {
+		free(err->what);
+		err->what = text;
+	}
+	free(noun);
+	return -err->code;
+}
+
+int error_why(struct error *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (err == NULL)
+		return -EIO;
+	free(err->why);
+	va_start(ap, fmt);
+	err->why = format_va(fmt, ap);
+	va_end(ap);
+	return -err->code;
+}
+
+int error_fix(struct error *err, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (err == NULL)
+		return -EIO;
+	free(err->fix);
+	va_start(ap, fmt);
+	err->fix = format_va(fmt, ap);
+	va_end(ap);
+	return -err->code;
+}
+
+int error_exit(struct error *err, int exit_code)
+{
+	if (err == NULL)
+		return -EIO;
+	err->exit_code = exit_code;
+	return -err->code;
+}
+
+const char *error_what(const struct error *err)
+{
+	if (err->what != NULL)
+		return err->what;
+	return err->code != 0 ? strerror(err->code) : "no error";
+}
+
+int error_exit_code(const struct error *err)
+{
+	if (err->exit_code != 0)
+		return err->exit_code;
+	switch (err->code) {
+	case EACCES:
+	case EPERM:
+		return EX_NOPERM;
+	case ENOSPC:
+	case EDQUOT:
+	case EEXIST:
+	case EROFS:
+		return EX_CANTCREAT;
+	case EBADMSG:
+	case EUCLEAN:
+		return EX_DATAERR;
+	case EBUSY:
+	case EAGAIN:
+		return EX_TEMPFAIL;
+	case ENOENT:
+	case ENOTDIR:
+		return EX_NOINPUT;
+	default:
+		return EX_OSERR;
+	}
+}
+
+void error_move(struct error *dst, struct error *src)
+{
+	if (dst != NULL) {
+		error_done(dst);
+		*dst = *src;
+	} else {
+		error_done(src);
+	}
+	memset(src, 0, sizeof(*src));
+}
+
+void error_done(struct error *err)
+{
+	if (err == NULL)
+		return;
+	free(err->what);
+	free(err->why);
+	free(err->fix);
+	memset(err, 0, sizeof(*err));
+}
