@@ -1,0 +1,87 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: MIT
+#
+# What the scripts beside this file share. Sourced, never run.
+
+set -euo pipefail
+
+root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+
+message() {
+	printf 'replitedfs: %s\n' "$*" >&2
+}
+
+# fail EXIT_CODE WHAT [WHY [FIX]]: ends the script, with a code of sysexits(3).
+fail() {
+	message "$2"
+	[ -z "${3:-}" ] || printf 'why: %s\n' "$3" >&2
+	[ -z "${4:-}" ] || printf 'fix: %s\n' "$4" >&2
+	exit "$1"
+}
+
+# lock NAME: holds build/NAME.lock until the script ends.
+lock() {
+	if ! mkdir -p "$root/build" 2>/dev/null || ! [ -w "$root/build" ]; then
+		fail 77 "cannot write to $root/build" "you are $(id -un)" \
+			"run this as the owner of the folder"
+	fi
+	exec 9>"$root/build/$1.lock"
+	flock 9
+}
+
+# failed_lately FILE: whether FILE, touched by an attempt that failed, is new
+# enough for another attempt to be a waste of time.
+failed_lately() {
+	[ -n "$(find "$1" -mmin -60 2>/dev/null)" ]
+}
+
+# need_packages NAME…: installs the Debian packages that are missing. Where
+# there is no dpkg the build itself says what it lacks.
+need_packages() {
+	local have name missing=()
+
+	command -v dpkg-query >/dev/null || return 0
+	have=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" \
+		2>/dev/null) || true
+	for name; do
+		[[ $'\n'$have$'\n' == *$'\n'"$name installed"$'\n'* ]] ||
+			missing+=("$name")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	[ "$EUID" -eq 0 ] || fail 69 "packages are missing: ${missing[*]}" \
+		"only root may install them" \
+		"sudo apt-get update && sudo apt-get install -y ${missing[*]}"
+	message "installing ${missing[*]}"
+	install_packages "${missing[@]}"
+}
+
+# The package lists may be missing or stale, but mostly are not: they are
+# fetched only when installing without that has failed.
+install_packages() {
+	local log
+
+	log=$(mktemp)
+	if ! apt_install "$@" >"$log" 2>&1; then
+		apt_update >>"$log" 2>&1 || true
+		if ! apt_install "$@" >>"$log" 2>&1; then
+			tail -n 20 "$log" >&2
+			rm -f "$log"
+			fail 69 "cannot install $*" "apt-get failed, see above" \
+				"apt-get update && apt-get install -y $*"
+		fi
+	fi
+	rm -f "$log"
+}
+
+apt_install() {
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-remove \
+		--no-install-recommends -o DPkg::Lock::Timeout=120 "$@" \
+		</dev/null
+}
+
+# Fetches the package lists, once in the life of a script.
+apt_update() {
+	[ -z "${apt_updated:-}" ] || return 0
+	apt_updated=1
+	apt-get update -o DPkg::Lock::Timeout=120 </dev/null
+}
