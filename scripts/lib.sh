@@ -73,10 +73,11 @@ install_packages() {
 	rm -f "$log"
 }
 
+# 9 is the lock: no service that a package starts may keep it.
 apt_install() {
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-remove \
 		--no-install-recommends -o DPkg::Lock::Timeout=120 "$@" \
-		</dev/null
+		</dev/null 9>&-
 }
 
 # Fetches the package lists, once in the life of a script.
