@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: MIT */
+#include "replicate/txlog.h"
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "replicate/txlog_internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include "base/thread.h"
+
+#include <inttypes.h>
+
+/* NULL when out of memory. */
+static char *file_path(struct txlog *log, const struct txlog_file *file, const char *suffix)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%08" PRIx32 "-%016" PRIx64 "%s", log->path, file->number,
+		     file->base.generation, suffix) < 0)
+		return NULL;
+	return path;
+}
+
+int txlog_file_open(struct txlog *log, const struct txlog_file *file, const char *suffix, int flags)
+{
+	char *path CLEANUP_FREE = file_path(log, file, suffix);
+	int fd;
+
+	if (path == NULL)
+		return -ENOMEM;
+	fd = openat(log->root_fd, path, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+static void remove_one(struct txlog *log, const struct txlog_file *file, const char *suffix)
+{
+	char *path CLEANUP_FREE = file_path(log, file, suffix);
+
+	if (path != NULL)
+		unlinkat(log->root_fd, path, 0);
+}
+
+void txlog_file_remove(struct txlog *log, const struct txlog_file *file)
+{
+	remove_one(log, file, ".idx");
+	remove_one(log, file, ".log");
+}
+
+void txlog_index_format(const struct txlog_index_entry *entry, uint8_t *bytes)
+{
+	le64_put(bytes, entry->txid);
+	le64_put(bytes + 8, entry->offset);
+	le64_put(bytes + 16, (uint64_t)entry->time_us);
+	le64_put(bytes + 24, hash64(bytes, 24, 0));
+}
+
+bool txlog_index_parse(const uint8_t *bytes, struct txlog_index_entry *ret_entry)
+{
+	ret_entry->txid = le64_get(bytes);
+	ret_entry->offset = le64_get(bytes + 8);
+	ret_entry->time_us = (int64_t)le64_get(bytes + 16);
+	return le64_get(bytes + 24) == hash64(bytes, 24, 0);
+}
+
+int txlog_index_read(struct txlog *log, const struct txlog_file *file, struct buf *out)
+{
+	int fd CLEANUP_FD = txlog_file_open(log, file, ".idx", O_RDONLY);
+	uint8_t bytes[TXLOG_INDEX_ENTRY_LEN];
+	struct txlog_index_entry entry;
+	uint64_t last = 0;
+
+	for (off_t at = 0; fd >= 0; at += TXLOG_INDEX_ENTRY_LEN) {
+		if (file_pread(fd, bytes, sizeof(bytes), at) != (ssize_t)sizeof(bytes))
+			break;
+		/* An index left by a crash may run ahead of its log. */
+		if (!txlog_index_parse(bytes, &entry) || entry.offset <= last ||
+		    entry.offset + RECORD_HEADER_LEN > file->end)
+			break;
+		last = entry.offset;
+		if (buf_append(out, &entry, sizeof(entry)) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Reads and checks a file's header; sets its base and size. 0, 1 = torn, <0. */
+static int load_file(struct txlog *log, struct txlog_file *file, struct log_header *ret_head,
+		     struct error *err)
+{
+	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", O_RDONLY);
+	uint64_t generation = file->base.generation;
+	uint8_t bytes[LOG_HEADER_LEN];
+	struct stat st;
+	ssize_t n;
+	int r;
+
+	if (fd < 0)
+		return error_set_errno(err, -fd, "cannot open log file %08x", file->number);
+	n = file_pread(fd, bytes, sizeof(bytes), 0);
+	if (n < 0 || fstat(fd, &st) < 0)
+		return error_set_errno(err, n < 0 ? (int)-n : errno, "cannot read log file %08x",
+				       file->number);
+	if (n < (ssize_t)sizeof(bytes))
+		return 1;
+	r = log_header_parse(bytes, ret_head, err);
+	if (r == 0 && ret_head->base.generation != generation)
+		r = error_set(err, EBADMSG, "it holds another generation than its name says");
+	if (r < 0)
+		return error_wrap(err, "log file %08x-%016" PRIx64, file->number, generation);
+	file->base = ret_head->base;
+	file->extent = ret_head->extent;
+	file->base_time_us = ret_head->time_us;
+	file->end = (uint64_t)st.st_size;
+	return 0;
+}
+
+static bool parse_name(const char *name, struct txlog_file *ret_file)
+{
+	char rebuilt[64];
+	uint32_t number;
+	uint64_t generation;
+
+	if (sscanf(name, "%8" SCNx32 "-%16" SCNx64 ".log", &number, &generation) != 2)
+		return false;
+	snprintf(rebuilt, sizeof(rebuilt), "%08" PRIx32 "-%016" PRIx64 ".log", number, generation);
+	*ret_file = (struct txlog_file){ .number = number, .base.generation = generation };
+	return strcmp(name, rebuilt) == 0 && number != 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	const struct txlog_file *x = a;
+	const struct txlog_file *y = b;
+
+	return (x->number > y->number) - (x->number < y->number);
+}
+
+static void close_dir(DIR **dir)
+{
+	if (*dir != NULL)
+		closedir(*dir);
+}
+
+/* Finds the files of the folder, unloaded, in order. */
+static int list_files(struct txlog *log, struct error *err)
+{
+	int fd = openat(log->root_fd, log->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir CLEANUP(close_dir) = fd < 0 ? NULL : fdopendir(fd);
+	struct buf files = { 0 };
+	struct dirent *item;
+
+	if (dir == NULL)
+		return error_set_errno(err, errno, "cannot read the log folder %s", log->path);
+	while ((item = readdir(dir)) != NULL) {
+		struct txlog_file file;
+
+		if (!parse_name(item->d_name, &file))
+			continue;
+		if (buf_append(&files, &file, sizeof(file)) < 0) {
+			buf_done(&files);
+			return error_set(err, ENOMEM, "out of memory");
+		}
+	}
+	log->files = (struct txlog_file *)files.data;
+	log->n_files = files.len / sizeof(struct txlog_file);
+	if (log->n_files > 1)
+		qsort(log->files, log->n_files, sizeof(*log->files), by_number);
+	return 0;
+}
+
+/* Loads all files; one that a crash left without a whole header goes away. */
+static int load_files(struct txlog *log, struct error *err)
+{
+	size_t i = 0;
+
+	while (i < log->n_files) {
+		int r = load_file(log, &log->files[i], &log->head, err);
+
+		if (r < 0)
+			return r;
+		if (r == 0) {
+			i++;
+			continue;
+		}
+		if (i != log->n_files - 1)
+			return error_set(err, EBADMSG, "log file %08x is cut off",
+					 log->files[i].number);
+		txlog_file_remove(log, &log->files[i]);
+		log->n_files--;
+		/* log->head must be the last whole file's. */
+		i = i > 0 ? i - 1 : 0;
+	}
+	return 0;
+}
+
+/*
+ * Whether a whole record header with a later txid stands behind offset: then
+ * what is at offset was damaged later, and is not the torn end of the log.
+ */
+static bool record_behind(int fd, uint64_t offset, uint64_t end, uint64_t txid)
+{
+	size_t len = (size_t)MIN(end - offset, (uint64_t)(64 << 20));
+	uint8_t *bytes CLEANUP_FREE = malloc(len);
+	struct record_header header;
+
+	if (bytes == NULL || file_pread(fd, bytes, len, (off_t)offset) != (ssize_t)len)
+		return false;
+	for (size_t i = 1; i + RECORD_HEADER_LEN <= len; i++) {
+		CLEANUP_ERROR struct error ignored = ERROR_INIT;
+
+		if (bytes[i] == 'R' && record_header_parse(bytes + i, &header, &ignored) == 0 &&
+		    header.txid > txid)
+			return true;
+	}
+	return false;
+}
+
+static void adopt_record(struct txlog *log, const struct record_header *header)
+{
+	log->position.txid = header->txid;
+	log->position.checksum = header->checksum_after;
+	log->extent = header->after;
+	log->time_us = header->time_us;
+	log->mark = header->mark;
+}
+
+/* Where to begin scanning the last file: its last index point, else its start. */
+static uint64_t scan_start(struct txlog *log, const struct txlog_file *file)
+{
+	struct buf index CLEANUP_BUF = { 0 };
+	const struct txlog_index_entry *entries;
+
+	if (txlog_index_read(log, file, &index) < 0 || index.len == 0)
+		return LOG_HEADER_LEN;
+	entries = (const struct txlog_index_entry *)index.data;
+	return entries[index.len / sizeof(*entries) - 1].offset;
+}
+
+/* Reads records from offset on; returns the offset behind the last whole one. */
+static uint64_t scan_records(struct txlog *log, int fd, uint64_t offset, uint64_t end,
+			     struct error *err)
+{
+	struct txlog_reader reader = { .fd = -1 };
+	struct record_header last = { 0 };
+	int r = record_reader_init(&reader.records, &reader.source, err);
+
+	txlog_reader_attach(&reader, dup(fd), offset, end);
+	while (r == 0) {
+		r = record_reader_next(&reader.records, err);
+		/*
+		 * Going on verified the record before, also when what follows
+		 * it is no record: the reader then holds none.
+		 */
+		if (last.txid != 0 && (r >= 0 || reader.records.header.txid == 0)) {
+			adopt_record(log, &last);
+			offset += last.size;
+		}
+		last = reader.records.header;
+		if (r == 0 && last.size > end - offset)
+			r = error_set(err, EBADMSG, "transaction %" PRIu64 ": cut off", last.txid);
+	}
+	txlog_reader_close(&reader);
+	return offset;
+}
+
+/* Drops index points that a crash left for records that are not there. */
+static void trim_index(struct txlog *log, const struct txlog_file *file)
+{
+	int fd CLEANUP_FD = txlog_file_open(log, file, ".idx", O_WRONLY);
+	struct buf index CLEANUP_BUF = { 0 };
+	size_t n;
+
+	if (fd < 0 || txlog_index_read(log, file, &index) < 0)
+		return;
+	n = index.len / sizeof(struct txlog_index_entry);
+	if (ftruncate(fd, (off_t)(n * TXLOG_INDEX_ENTRY_LEN)) < 0)
+		remove_one(log, file, ".idx");
+}
+
+static int scan_last(struct txlog *log, struct txlog_state *state, struct error *err)
+{
+	struct txlog_file *file = txlog_last(log);
+	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", O_RDWR);
+	CLEANUP_ERROR struct error damage = ERROR_INIT;
+	uint64_t size = file->end;
+	uint64_t end;
+
+	if (fd < 0)
+		return error_set_errno(err, -fd, "cannot open log file %08x", file->number);
+	log->position = file->base;
+	log->extent = file->extent;
+	log->time_us = file->base_time_us;
+	end = scan_records(log, fd, scan_start(log, file), size, &damage);
+	file->end = end;
+	trim_index(log, file);
+	if (end == size)
+		return 0;
+	if (record_behind(fd, end, size, log->position.txid)) {
+		state->damaged = true;
+		error_move(err, &damage);
+		return error_wrap(err, "log file %08x at byte %" PRIu64, file->number, end);
+	}
+	state->torn = size - end;
+	if (ftruncate(fd, (off_t)end) < 0)
+		return error_set_errno(err, errno, "cannot cut log file %08x", file->number);
+	return 0;
+}
+
+int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_limit,
+	       struct txlog_state *ret_state, struct error *err)
+{
+	int r;
+
+	*log = (struct txlog){
+		.root_fd = root_fd,
+		.path = strdup(path),
+		.file_limit = file_limit,
+		.fd = -1,
+		.index_fd = -1,
+		.hash = hash_stream_new(),
+	};
+	*ret_state = (struct txlog_state){ 0 };
+	pthread_mutex_init(&log->mutex, NULL);
+	r = log->path != NULL && log->hash != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = file_make_dir(root_fd, path, 0700, err);
+	if (r == 0)
+		r = list_files(log, err);
+	if (r == 0)
+		r = load_files(log, err);
+	if (r == 0 && log->n_files != 0)
+		r = scan_last(log, ret_state, err);
+	if (r < 0 && !ret_state->damaged) {
+		txlog_close(log);
+		return r;
+	}
+	ret_state->fresh = log->n_files == 0;
+	log->new_generation = ret_state->fresh || ret_state->damaged;
+	txlog_discard(log);
+	return 0;
+}
+
+void txlog_close(struct txlog *log)
+{
+	if (log->path == NULL && log->hash == NULL)
+		return;
+	txlog_idle(log);
+	buf_done(&log->pending);
+	hash_stream_free(log->hash);
+	free(log->files);
+	free(log->path);
+	pthread_mutex_destroy(&log->mutex);
+	*log = (struct txlog){ .fd = -1, .index_fd = -1 };
+}
+
+struct position txlog_position(struct txlog *log, struct extent *ret_extent, int64_t *ret_time_us)
+{
+	struct position position;
+
+	pthread_mutex_lock(&log->mutex);
+	position = log->position;
+	if (ret_extent != NULL)
+		*ret_extent = log->extent;
+	if (ret_time_us != NULL)
+		*ret_time_us = log->time_us;
+	pthread_mutex_unlock(&log->mutex);
+	return position;
+}
+
+uint64_t txlog_size(struct txlog *log)
+{
+	uint64_t size = 0;
+
+	pthread_mutex_lock(&log->mutex);
+	for (size_t i = 0; i < log->n_files; i++)
+		size += log->files[i].end;
+	pthread_mutex_unlock(&log->mutex);
+	return size;
+}
+
+struct position txlog_oldest(struct txlog *log, int64_t *ret_time_us)
+{
+	struct position oldest = { 0 };
+
+	pthread_mutex_lock(&log->mutex);
+	if (log->n_files != 0) {
+		oldest = log->files[0].base;
+		if (ret_time_us != NULL)
+			*ret_time_us = log->files[0].base_time_us;
+	}
+	pthread_mutex_unlock(&log->mutex);
+	return oldest;
+}
+
+uint64_t txlog_retain(struct txlog *log, int64_t before_us, uint64_t max_bytes, uint64_t keep_txid)
+{
+	uint64_t freed = 0;
+	uint64_t size = txlog_size(log);
+
+	LOCK_SCOPE(&log->mutex);
+	while (log->n_files > 1) {
+		struct txlog_file *oldest = &log->files[0];
+		struct txlog_file *second = &log->files[1];
+		bool expired = second->base_time_us < before_us && second->base.txid <= keep_txid;
+
+		if (!expired && size - freed <= max_bytes)
+			break;
+		txlog_file_remove(log, oldest);
+		freed += oldest->end;
+		log->n_files--;
+		memmove(oldest, second, log->n_files * sizeof(*oldest));
+	}
+	return freed;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+#include "replicate/txlog.h"
+
+#include "base/bytes.h"
+#include "base/file.h"
+#include "replicate/txlog_internal.h"
+
+#include <errno.h>
+
+/* A record under construction is written early beyond this many bytes. */
+#define SPILL_LEN (4u << 20)
+
+void txlog_idle(struct txlog *log)
+{
+	if (log->fd >= 0)
+		close(log->fd);
+	if (log->index_fd >= 0)
+		close(log->index_fd);
+	log->fd = -1;
+	log->index_fd = -1;
+}
+
+static int open_last(struct txlog *log, struct error *err)
+{
+	if (log->fd >= 0)
+		return 0;
+	log->fd = txlog_file_open(log, txlog_last(log), ".log", O_WRONLY);
+	if (log->fd < 0) {
+		int code = -log->fd;
+
+		log->fd = -1;
+		return error_set_errno(err, code, "cannot open the transaction log");
+	}
+	log->index_fd = txlog_file_open(log, txlog_last(log), ".idx", O_WRONLY | O_CREAT | O_APPEND);
+	if (log->index_fd < 0)
+		log->index_fd = -1; /* only a hint: reading works without */
+	log->indexed = 0;
+	return 0;
+}
+
+/* Makes file, holding only its header, the last one. */
+static int add_file(struct txlog *log, struct txlog_file *file, struct error *err)
+{
+	uint8_t bytes[LOG_HEADER_LEN];
+	struct txlog_file *files;
+	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", O_WRONLY | O_CREAT | O_EXCL);
+	int r;
+
+	if (fd < 0)
+		return error_set_errno(err, -fd, "cannot create a file of the transaction log");
+	log_header_format(&log->head, bytes);
+	r = file_pwrite(fd, bytes, sizeof(bytes), 0);
+	if (r < 0) {
+		txlog_file_remove(log, file);
+		return error_set_errno(err, -r, "cannot write the transaction log");
+	}
+	file->end = sizeof(bytes);
+	pthread_mutex_lock(&log->mutex);
+	files = realloc(log->files, (log->n_files + 1) * sizeof(*files));
+	if (files != NULL) {
+		log->files = files;
+		files[log->n_files++] = *file;
+	}
+	pthread_mutex_unlock(&log->mutex);
+	if (files == NULL) {
+		txlog_file_remove(log, file);
+		return error_set(err, ENOMEM, "out of memory");
+	}
+	txlog_idle(log);
+	log->dir_dirty = true;
+	return 0;
+}
+
+/* Begins a file at the published position; the one before must be durable first. */
+static int next_file(struct txlog *log, struct error *err)
+{
+	struct txlog_file file = {
+		.number = log->n_files != 0 ? txlog_last(log)->number + 1 : 1,
+		.base = log->position,
+		.extent = log->extent,
+		.base_time_us = log->time_us,
+	};
+	int r = log->dirty ? txlog_sync(log, err) : 0;
+
+	if (r < 0)
+		return r;
+	log->head.base = log->position;
+	log->head.extent = log->extent;
+	log->head.time_us = log->time_us;
+	return add_file(log, &file, err);
+}
+
+int txlog_begin_generation(struct txlog *log, const struct log_header *head, struct error *err)
+{
+	struct log_header before = log->head;
+	int r;
+
+	txlog_discard(log);
+	pthread_mutex_lock(&log->mutex);
+	log->head = *head;
+	log->position = head->base;
+	log->extent = head->extent;
+	log->time_us = MAX(head->time_us, log->time_us);
+	pthread_mutex_unlock(&log->mutex);
+	r = next_file(log, err);
+	if (r == 0) {
+		log->dirty = true;
+		log->new_generation = false;
+		log->mark = (struct wal_mark){ 0 };
+		r = txlog_sync(log, err);
+	} else {
+		log->head = before;
+	}
+	txlog_discard(log);
+	return r;
+}
+
+void txlog_discard(struct txlog *log)
+{
+	if (log->spilled != 0 && log->fd >= 0 &&
+	    ftruncate(log->fd, (off_t)txlog_last(log)->end) < 0) {
+		/* What is left behind the end is cut off when the log is opened. */
+	}
+	log->spilled = 0;
+	log->open.txid = 0;
+	buf_reset(&log->pending);
+	log->next = log->position;
+	log->next_extent = log->extent;
+	log->next_time_us = log->time_us;
+	log->next_mark = log->mark;
+}
+
+void txlog_begin(struct txlog *log, const struct record_header *header)
+{
+	log->open = *header;
+	log->open.txid = log->next.txid + 1;
+	log->open.before = log->next_extent;
+	log->open.checksum_before = log->next.checksum;
+	log->open.time_us = MAX(header->time_us, log->next_time_us);
+	log->open.n_entries = 0;
+	log->record_at = log->spilled + log->pending.len;
+	hash_stream_reset(log->hash);
+}
+
+/* Writes pending behind what was spilled before. */
+static int spill(struct txlog *log, struct error *err)
+{
+	int r = open_last(log, err);
+
+	if (r < 0)
+		return r;
+	r = file_pwrite(log->fd, log->pending.data, log->pending.len,
+			(off_t)(txlog_last(log)->end + log->spilled));
+	if (r < 0)
+		return error_set_errno(err, -r, "cannot write the transaction log");
+	log->spilled += log->pending.len;
+	buf_reset(&log->pending);
+	return 0;
+}
+
+static int fail_record(struct txlog *log, int r)
+{
+	txlog_discard(log);
+	return r;
+}
+
+int txlog_add(struct txlog *log, const struct record_entry *entry, const void *data,
+	      struct error *err)
+{
+	size_t len = RECORD_ENTRY_LEN + entry->data_len;
+	size_t extra = log->open.n_entries == 0 ? RECORD_HEADER_LEN : 0;
+	uint8_t *to;
+	int r;
+
+	if (log->pending.len > SPILL_LEN) {
+		r = spill(log, err);
+		if (r < 0)
+			return fail_record(log, r);
+	}
+	to = buf_extend(&log->pending, extra + len);
+	if (to == NULL)
+		return fail_record(log, error_set(err, ENOMEM, "out of memory"));
+	to += extra; /* the header is filled in by txlog_end() */
+	record_entry_format(entry, to);
+	if (entry->data_len != 0)
+		memcpy(to + RECORD_ENTRY_LEN, data, entry->data_len);
+	hash_stream_update(log->hash, to, len);
+	log->open.n_entries++;
+	return 0;
+}
+
+/* Puts an index point when the last one is far behind. Failing is harmless. */
+static void index_record(struct txlog *log, uint64_t offset)
+{
+	struct txlog_index_entry entry = { log->open.txid, offset, log->open.time_us };
+	uint8_t bytes[TXLOG_INDEX_ENTRY_LEN];
+	ssize_t n;
+
+	if (log->index_fd < 0 || offset < log->indexed + TXLOG_INDEX_STEP)
+		return;
+	txlog_index_format(&entry, bytes);
+	n = write(log->index_fd, bytes, sizeof(bytes));
+	if (n == (ssize_t)sizeof(bytes))
+		log->indexed = offset;
+}
+
+int txlog_end(struct txlog *log, uint32_t flags, uint64_t checksum_after, struct error *err)
+{
+	uint8_t bytes[RECORD_HEADER_LEN];
+	int r = 0;
+
+	if (log->open.n_entries == 0 && buf_extend(&log->pending, RECORD_HEADER_LEN) == NULL)
+		return fail_record(log, error_set(err, ENOMEM, "out of memory"));
+	log->open.flags = flags;
+	log->open.checksum_after = checksum_after;
+	log->open.size = log->spilled + log->pending.len - log->record_at;
+	log->open.entries_hash = hash_stream_value(log->hash);
+	record_header_format(&log->open, bytes);
+	if (log->record_at >= log->spilled)
+		memcpy(log->pending.data + (log->record_at - log->spilled), bytes, sizeof(bytes));
+	else
+		r = file_pwrite(log->fd, bytes, sizeof(bytes),
+				(off_t)(txlog_last(log)->end + log->record_at));
+	if (r < 0)
+		return fail_record(log, error_set_errno(err, -r,
+							"cannot write the transaction log"));
+	log->next.txid = log->open.txid;
+	log->next.checksum = checksum_after;
+	log->next_extent = log->open.after;
+	log->next_time_us = log->open.time_us;
+	log->next_mark = log->open.mark;
+	log->open.txid = 0;
+	return 0;
+}
+
+static void publish(struct txlog *log)
+{
+	struct txlog_file *file = txlog_last(log);
+
+	pthread_mutex_lock(&log->mutex);
+	file->end += log->spilled;
+	log->position = log->next;
+	log->extent = log->next_extent;
+	log->time_us = log->next_time_us;
+	log->mark = log->next_mark;
+	pthread_mutex_unlock(&log->mutex);
+	log->spilled = 0;
+	log->dirty = true;
+}
+
+int txlog_flush(struct txlog *log, struct error *err)
+{
+	uint64_t at;
+	int r = 0;
+
+	if (log->pending.len == 0 && log->spilled == 0)
+		return 0;
+	if (log->spilled == 0 && txlog_last(log)->end >= log->file_limit)
+		r = next_file(log, err);
+	if (r == 0)
+		r = open_last(log, err);
+	at = txlog_last(log)->end;
+	/* The index point stands before the record: one too many is seen and dropped. */
+	if (r == 0 && log->spilled == 0) {
+		log->open.txid = log->position.txid + 1;
+		log->open.time_us = log->next_time_us;
+		index_record(log, at);
+		log->open.txid = 0;
+	}
+	if (r == 0 && log->pending.len != 0)
+		r = spill(log, err);
+	if (r < 0)
+		return fail_record(log, r);
+	publish(log);
+	return 0;
+}
+
+int txlog_sync(struct txlog *log, struct error *err)
+{
+	int r;
+
+	if (!log->dirty && !log->dir_dirty)
+		return 0;
+	r = open_last(log, err);
+	if (r < 0)
+		return r;
+	if (fdatasync(log->fd) < 0) {
+		/* Another try may report success for pages that are gone. */
+		log->new_generation = true;
+		return error_set_errno(err, errno, "cannot sync the transaction log");
+	}
+	if (log->dir_dirty) {
+		int dir_fd CLEANUP_FD =
+			openat(log->root_fd, log->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		if (dir_fd < 0 || fsync(dir_fd) < 0)
+			return error_set_errno(err, errno, "cannot sync the log folder");
+	}
+	log->dirty = false;
+	log->dir_dirty = false;
+	return 0;
+}
