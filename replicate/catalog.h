@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef REPLICATE_CATALOG_H
+#define REPLICATE_CATALOG_H
+
+#include "replicate/database.h"
+
+/*
+ * All databases of one backing folder, by name and by id, and the folder of
+ * state they share:
+ *
+ *   STATE/db/<id>/info          name, node, whether it has ended
+ *   STATE/db/<id>/hashes        page hashes
+ *   STATE/db/<id>/*.log *.idx   the transaction log
+ *
+ * Lock order: catalog, database, log.
+ */
+struct catalog;
+
+struct catalog_options {
+	int root_fd;	  /* the backing folder */
+	int state_fd;	  /* the state folder */
+	struct id node_id;
+	bool same_boot;	  /* the machine has not restarted since the last session */
+	uint64_t log_file_size; /* bytes before a new log file is begun */
+	bool index_visible; /* unused unless a test forces it */
+
+	/* Whether the database of that name is to be replicated. NULL: all are. */
+	bool (*wanted)(void *arg, const char *name);
+	/* The log of db has grown, or db is new, renamed or gone. Must not block. */
+	void (*changed)(void *arg, struct database *db);
+	/* Scanning and hashing at the start; bytes so far and in all. May be NULL. */
+	void (*progress)(void *arg, const char *name, uint64_t done, uint64_t total);
+	void *arg;
+};
+
+/*
+ * Loads what the state folder knows. The options' descriptors must outlive the
+ * catalog; the struct is copied. 0 or -errno.
+ */
+int catalog_open(const struct catalog_options *options, struct catalog **ret_catalog,
+		 struct error *err) MUST_CHECK;
+
+/*
+ * Walks the backing folder while nobody uses it: finds its databases, hashes
+ * new ones, and brings every known one's log and content together (DESIGN
+ * "After a crash"). Blocks long, about a second a gigabyte when there is no
+ * clean mark. 0 or -errno.
+ */
+int catalog_recover(struct catalog *catalog, struct error *err) MUST_CHECK;
+
+/*
+ * Marks everything clean (when nothing is open any more) and frees the catalog;
+ * all references must have been returned.
+ */
+void catalog_close(struct catalog *catalog);
+
+/* The database of that name, with a reference; NULL when there is none. */
+struct database *catalog_find(struct catalog *catalog, const char *name);
+struct database *catalog_find_id(struct catalog *catalog, const struct id *id);
+
+/*
+ * The regular file name is a database from now on: it begins with SQLite's
+ * magic, or a -wal or -journal is being created beside it. Finds the existing
+ * object or makes one; with a reference. May block to hash the content.
+ * 0; 1: the config excludes it (no database comes back); -errno.
+ */
+int catalog_adopt(struct catalog *catalog, const char *name, struct database **ret_db,
+		  struct error *err) MUST_CHECK;
+
+/*
+ * A file or folder was renamed; to be called right after it succeeded, with no
+ * other call on either name going on. Databases below or at from carry on under
+ * their new names; a database that to named before has ended.
+ */
+void catalog_renamed(struct catalog *catalog, const char *from, const char *to);
+
+/* The file name was unlinked: its database, if it was one, has ended. */
+void catalog_removed(struct catalog *catalog, const char *name);
+
+/*
+ * All databases, ended ones too if asked, in order of name; each with a
+ * reference. Free with catalog_list_free(). 0 or -ENOMEM.
+ */
+int catalog_list(struct catalog *catalog, bool ended, struct database ***ret_list, size_t *ret_n,
+		 struct error *err) MUST_CHECK;
+void catalog_list_free(struct database **list, size_t n);
+
+/*
+ * Starts the thread that catches up when clients commit, and that applies the
+ * log's retention every now and then.
+ */
+struct catalog_retention {
+	int64_t keep_us;
+	uint64_t max_bytes; /* of all logs together */
+	/* The oldest TXID of db that a consumer still needs; UINT64_MAX = none. May be NULL. */
+	uint64_t (*needed)(void *arg, struct database *db);
+	void *arg;
+};
+int catalog_start(struct catalog *catalog, const struct catalog_retention *retention,
+		  struct error *err) MUST_CHECK;
+void catalog_stop(struct catalog *catalog);
+
+/*
+ * Whether name is one of a database's companions (-wal, -shm, -journal), and
+ * of which: ret_len is the length of the database's name in it. False for names
+ * that are nothing but a suffix.
+ */
+bool catalog_companion(const char *name, enum database_file *ret_file, size_t *ret_len);
+
+#endif
