@@ -99,8 +99,8 @@ static void activate(struct states *states, const char *pattern, size_t i, bool 
 }
 
 /* Moves every active state over c; false when none is left. */
-static bool step(struct states *to, const struct states *from, const char *pattern,
-		 size_t pattern_len, char c)
+static bool step(struct states *to, const struct states *from,
+		 const char *pattern, size_t pattern_len, char c)
 {
 	bool any = false;
 
@@ -171,7 +171,8 @@ static bool is_component(const char *at)
 {
 	size_t len = strcspn(at, "/");
 
-	return len != 0 && !(len == 1 && at[0] == '.') && !(len == 2 && memcmp(at, "..", 2) == 0);
+	return len != 0 && !(len == 1 && at[0] == '.') &&
+	       !(len == 2 && memcmp(at, "..", 2) == 0);
 }
 
 static int check_components(const char *pattern, struct error *err)
@@ -205,7 +206,8 @@ int glob_check(const char *pattern, struct error *err)
 		if (pattern[i] == '[')
 			r = check_set(pattern, pattern + i, err);
 		else if (pattern[i] == '\\' && pattern[i + 1] == '\0')
-			r = error_set(err, EINVAL, "the pattern '%s' ends in a backslash", pattern);
+			r = error_set(err, EINVAL,
+				      "the pattern '%s' ends in a backslash", pattern);
 	}
 	return r < 0 ? r : check_components(pattern, err);
 }

@@ -3,11 +3,13 @@
 #define TESTS_UNIT_H
 
 /* cmocka.h wants these before it, in this order. */
+/* clang-format off */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+/* clang-format on */
 
 #include "base/cleanup.h"
 
@@ -27,8 +29,8 @@ struct unit_folder {
 	int fd;
 };
 
-static inline int unit_folder_remove_one(const char *path, const struct stat *st, int type,
-					 struct FTW *walk)
+static inline int unit_folder_remove_one(const char *path, const struct stat *st,
+					 int type, struct FTW *walk)
 {
 	return remove(path);
 }
@@ -38,8 +40,8 @@ static inline int unit_folder_setup(void **state)
 	const char *parent = getenv("TMPDIR");
 	struct unit_folder *folder = calloc(1, sizeof(*folder));
 
-	if (folder == NULL ||
-	    asprintf(&folder->path, "%s/replitedfs-test-XXXXXX", parent ? parent : "/tmp") < 0)
+	if (folder == NULL || asprintf(&folder->path, "%s/replitedfs-test-XXXXXX",
+				       parent ? parent : "/tmp") < 0)
 		return -1;
 	if (mkdtemp(folder->path) == NULL)
 		return -1;

@@ -114,12 +114,13 @@ static void a_pattern_that_is_too_long_matches_nothing(void **state)
 static void patterns_are_checked(void **state)
 {
 	static const char *const good[] = {
-		"**", "*.db", "a/**/b", "[]]", "[!]]", "[a-z]", "\\[", "a.b/..c", "...", "[a-]", "[!-a]",
+		"**",  "*.db",	  "a/**/b", "[]]",  "[!]]",  "[a-z]",
+		"\\[", "a.b/..c", "...",    "[a-]", "[!-a]",
 	};
 	static const char *const bad[] = {
-		"",	"/a",  "a/",	     "a//b", "./a", "a/../b", "..", ".",
-		"[a",	"[]",  "[!]",	     "[z-a]", "a\\", "[[:alpha:]]", "[a-cz-b]",
-		"[!z-a]",
+		"",    "/a",	      "a/",	  "a//b",   "./a", "a/../b",
+		"..",  ".",	      "[a",	  "[]",	    "[!]", "[z-a]",
+		"a\\", "[[:alpha:]]", "[a-cz-b]", "[!z-a]",
 	};
 	struct error err CLEANUP_ERROR = ERROR_INIT;
 
