@@ -13,7 +13,7 @@ int buf_reserve(struct buf *buf, size_t extra)
 
 	if (__builtin_add_overflow(buf->len, extra, &want))
 		return -ENOMEM;
-	if (want <= buf->size)
+	if (want <= buf->size && buf->data != NULL)
 		return 0;
 	size = buf->size != 0 ? buf->size : 256;
 	while (size < want) {

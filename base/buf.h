@@ -21,7 +21,7 @@ struct buf {
 
 #define CLEANUP_BUF CLEANUP(buf_done)
 
-/* Makes room for extra more bytes behind len. 0, or -ENOMEM. */
+/* Makes room for extra more bytes behind len; data is not NULL then. 0, or -ENOMEM. */
 int buf_reserve(struct buf *buf, size_t extra) MUST_CHECK;
 
 /* Appends a copy of data. 0, or -ENOMEM. */
