@@ -38,7 +38,29 @@ void clock_format(int64_t us, char *text)
 	snprintf(text, CLOCK_TEXT_SIZE, "%s.%06dZ", date, (int)fraction);
 }
 
-/* The digits after the decimal point as microseconds; returns what follows. */
+/*
+ * Reads text of the form layout, where 9 stands for a digit, T for what may
+ * stand between a date and a time, and every other character for itself and the
+ * end of a number. Returns what follows, or NULL.
+ */
+static const char *parse_layout(const char *at, const char *layout, int *ret_fields)
+{
+	*ret_fields = 0;
+	for (; *layout != '\0'; layout++, at++) {
+		if (*layout == '9') {
+			if (!isdigit((unsigned char)*at))
+				return NULL;
+			*ret_fields = *ret_fields * 10 + (*at - '0');
+			continue;
+		}
+		if (*layout == 'T' ? *at == '\0' || strchr("Tt ", *at) == NULL : *at != *layout)
+			return NULL;
+		*++ret_fields = 0;
+	}
+	return at;
+}
+
+/* The digits after a decimal point, if there is one, as microseconds. */
 static const char *parse_fraction(const char *at, int64_t *ret_us)
 {
 	int64_t scale = CLOCK_US_PER_S / 10;
@@ -46,7 +68,10 @@ static const char *parse_fraction(const char *at, int64_t *ret_us)
 	*ret_us = 0;
 	if (*at != '.')
 		return at;
-	for (at++; isdigit((unsigned char)*at); at++) {
+	at++;
+	if (!isdigit((unsigned char)*at))
+		return NULL;
+	for (; isdigit((unsigned char)*at); at++) {
 		*ret_us += (*at - '0') * scale;
 		scale /= 10;
 	}
@@ -56,44 +81,54 @@ static const char *parse_fraction(const char *at, int64_t *ret_us)
 /* The zone as seconds east of UTC; NULL when there is no valid one. */
 static const char *parse_zone(const char *at, long *ret_east_s)
 {
-	int hours;
-	int minutes;
-	int n = 0;
+	int sign = *at == '-' ? -1 : 1;
+	int fields[2];
 
 	*ret_east_s = 0;
 	if (*at == 'Z' || *at == 'z')
 		return at + 1;
 	if (*at != '+' && *at != '-')
 		return NULL;
-	if (sscanf(at + 1, "%2d:%2d%n", &hours, &minutes, &n) != 2 || n != 5)
+	at = parse_layout(at + 1, "99:99", fields);
+	if (at == NULL || fields[0] > 23 || fields[1] > 59)
 		return NULL;
-	if (hours > 23 || minutes > 59)
-		return NULL;
-	*ret_east_s = (hours * 60L + minutes) * 60 * (*at == '-' ? -1 : 1);
-	return at + 1 + n;
+	*ret_east_s = sign * (fields[0] * 60L + fields[1]) * 60;
+	return at;
+}
+
+static int days_in_month(int year, int month)
+{
+	static const int days[] = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+	bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+
+	return days[month - 1] + (month == 2 && leap);
 }
 
 static bool parse_rfc3339(const char *text, int64_t *ret_us)
 {
-	struct tm tm = { 0 };
+	int f[6]; /* year, month, day, hour, minute, second */
 	int64_t fraction_us;
 	long east_s;
-	char separator;
-	int n = 0;
 
-	if (sscanf(text, "%4d-%2d-%2d%c%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-		   &separator, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &n) != 7)
-		return false;
-	if (n != 19 || strchr("Tt ", separator) == NULL)
-		return false;
-	if (tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 ||
-	    tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
-		return false;
-	text = parse_zone(parse_fraction(text + n, &fraction_us), &east_s);
+	text = parse_layout(text, "9999-99-99T99:99:99", f);
+	if (text != NULL)
+		text = parse_fraction(text, &fraction_us);
+	if (text != NULL)
+		text = parse_zone(text, &east_s);
 	if (text == NULL || *text != '\0')
 		return false;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
+	if (f[1] < 1 || f[1] > 12 || f[2] < 1 || f[2] > days_in_month(f[0], f[1]) || f[3] > 23 ||
+	    f[4] > 59 || f[5] > 60)
+		return false;
+	struct tm tm = {
+		.tm_year = f[0] - 1900,
+		.tm_mon = f[1] - 1,
+		.tm_mday = f[2],
+		.tm_hour = f[3],
+		.tm_min = f[4],
+		.tm_sec = f[5],
+	};
+
 	*ret_us = ((int64_t)timegm(&tm) - east_s) * CLOCK_US_PER_S + fraction_us;
 	return true;
 }
@@ -113,13 +148,14 @@ static bool parse_distance(const char *text, int64_t *ret_us)
 	char unit[16];
 	int n = 0;
 
+	if (!isdigit((unsigned char)*text))
+		return false;
 	if (sscanf(text, "%9u %15[a-z] ago%n", &count, unit, &n) != 2 || n == 0 || text[n] != '\0')
 		return false;
 	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
-		if (strcmp(unit, units[i].unit) == 0) {
-			*ret_us = count * units[i].seconds * CLOCK_US_PER_S;
-			return true;
-		}
+		if (strcmp(unit, units[i].unit) == 0)
+			return !__builtin_mul_overflow(count, units[i].seconds * CLOCK_US_PER_S,
+						       ret_us);
 	}
 	return false;
 }
