@@ -15,40 +15,46 @@ static char *format_va(const char *fmt, va_list ap)
 	return text;
 }
 
+/* Makes err hold code and the sentence what, which it owns from now on. */
+static int replace(struct error *err, int code, char *what)
+{
+	error_done(err);
+	err->code = code;
+	err->what = what;
+	return -code;
+}
+
 int error_set(struct error *err, int code, const char *fmt, ...)
 {
 	va_list ap;
+	char *text;
 
 	if (code == 0)
 		code = EIO;
 	if (err == NULL)
 		return -code;
-	error_done(err);
-	err->code = code;
 	va_start(ap, fmt);
-	err->what = format_va(fmt, ap);
+	text = format_va(fmt, ap);
 	va_end(ap);
-	return -code;
+	return replace(err, code, text);
 }
 
 int error_set_errno(struct error *err, int code, const char *fmt, ...)
 {
-	char *text;
+	char *text CLEANUP_FREE = NULL;
+	char *what = NULL;
 	va_list ap;
 
 	if (code == 0)
 		code = EIO;
 	if (err == NULL)
 		return -code;
-	error_done(err);
-	err->code = code;
 	va_start(ap, fmt);
 	text = format_va(fmt, ap);
 	va_end(ap);
-	if (text != NULL && asprintf(&err->what, "%s: %s", text, strerror(code)) < 0)
-		err->what = NULL;
-	free(text);
-	return -code;
+	if (text != NULL && asprintf(&what, "%s: %s", text, strerror(code)) < 0)
+		what = NULL;
+	return replace(err, code, what);
 }
 
 int error_wrap(struct error *err, const char *fmt, ...)
@@ -73,26 +79,30 @@ int error_wrap(struct error *err, const char *fmt, ...)
 int error_why(struct error *err, const char *fmt, ...)
 {
 	va_list ap;
+	char *text;
 
 	if (err == NULL)
 		return -EIO;
-	free(err->why);
 	va_start(ap, fmt);
-	err->why = format_va(fmt, ap);
+	text = format_va(fmt, ap);
 	va_end(ap);
+	free(err->why);
+	err->why = text;
 	return -err->code;
 }
 
 int error_fix(struct error *err, const char *fmt, ...)
 {
 	va_list ap;
+	char *text;
 
 	if (err == NULL)
 		return -EIO;
-	free(err->fix);
 	va_start(ap, fmt);
-	err->fix = format_va(fmt, ap);
+	text = format_va(fmt, ap);
 	va_end(ap);
+	free(err->fix);
+	err->fix = text;
 	return -err->code;
 }
 

@@ -31,8 +31,8 @@ struct error {
 
 /*
  * Sets err (which may be NULL) to errno code and the formatted sentence,
- * dropping what it held. Returns -code, so that `return error_set(…)` works.
- * A code of 0 is taken as EIO.
+ * dropping what it held (which the arguments may still point into). Returns
+ * -code, so that `return error_set(…)` works. A code of 0 is taken as EIO.
  */
 int error_set(struct error *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -61,7 +61,8 @@ const char *error_what(const struct error *err);
 
 /*
  * The sysexits(3) number for err: what error_exit() set, else 77 for
- * permission, 73 for no space, 65 for bad data, 75 for busy, 71 otherwise.
+ * permission, 73 for what cannot be created, 65 for bad data, 75 for busy, 66
+ * for what is not there, 71 otherwise.
  */
 int error_exit_code(const struct error *err);
 
