@@ -10,7 +10,7 @@ int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = {
 		.flags = (uint64_t)flags | O_CLOEXEC,
-		.mode = (flags & (O_CREAT | O_TMPFILE)) ? mode : 0,
+		.mode = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? mode & 07777 : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
 			   RESOLVE_NO_XDEV,
 	};
@@ -60,7 +60,7 @@ int file_pwrite(int fd, const void *data, size_t len, off_t off)
 
 int file_read_all(int dir_fd, const char *path, size_t max, struct buf *out, struct error *err)
 {
-	int fd CLEANUP_FD = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd CLEANUP_FD = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat st;
 	ssize_t n;
 	void *to;
@@ -74,7 +74,7 @@ int file_read_all(int dir_fd, const char *path, size_t max, struct buf *out, str
 	if ((uint64_t)st.st_size > max)
 		return error_set(err, EFBIG, "%s is larger than %zu bytes", path, max);
 	to = buf_extend(out, (size_t)st.st_size);
-	if (to == NULL && st.st_size != 0)
+	if (to == NULL)
 		return error_set(err, ENOMEM, "out of memory reading %s", path);
 	n = file_pread(fd, to, (size_t)st.st_size, 0);
 	if (n < 0)
@@ -111,10 +111,13 @@ static int open_parent(int dir_fd, const char *path)
 
 static int write_temporary(int dir_fd, const char *path, const void *data, size_t len, mode_t mode)
 {
-	int fd CLEANUP_FD =
-		openat(dir_fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	int fd CLEANUP_FD = -1;
 	int r;
 
+	/* What a crash left behind may have another mode. */
+	if (unlinkat(dir_fd, path, 0) < 0 && errno != ENOENT)
+		return -errno;
+	fd = openat(dir_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
 	r = file_pwrite(fd, data, len, 0);
@@ -150,8 +153,14 @@ int file_replace(int dir_fd, const char *path, const void *data, size_t len, mod
 
 int file_make_dir(int dir_fd, const char *path, mode_t mode, struct error *err)
 {
-	if (mkdirat(dir_fd, path, mode) < 0 && errno != EEXIST)
+	struct stat st;
+
+	if (mkdirat(dir_fd, path, mode) == 0)
+		return 0;
+	if (errno != EEXIST)
 		return error_set_errno(err, errno, "cannot create the folder %s", path);
+	if (fstatat(dir_fd, path, &st, 0) < 0 || !S_ISDIR(st.st_mode))
+		return error_set(err, ENOTDIR, "%s is in the way: it is not a folder", path);
 	return 0;
 }
 

@@ -28,7 +28,10 @@ ssize_t file_pread(int fd, void *data, size_t len, off_t off) MUST_CHECK;
 /* Writes all of data at off. 0 or -errno. */
 int file_pwrite(int fd, const void *data, size_t len, off_t off) MUST_CHECK;
 
-/* Appends the file's bytes, at most max (else -EFBIG), to out. 0 or -errno. */
+/*
+ * Appends the bytes of a regular file, at most max (else -EFBIG), to out. Does
+ * not wait on a FIFO. 0 or -errno.
+ */
 int file_read_all(int dir_fd, const char *path, size_t max, struct buf *out,
 		  struct error *err) MUST_CHECK;
 
@@ -43,7 +46,10 @@ int file_replace(int dir_fd, const char *path, const void *data, size_t len, mod
 /* fsync of the folder dir_fd (which may be O_PATH). 0 or -errno. */
 int file_sync_dir(int dir_fd) MUST_CHECK;
 
-/* mkdirat that is content with an existing folder. 0 or -errno. */
+/*
+ * mkdirat that is content with an existing folder, also behind a symlink. 0 or
+ * -errno.
+ */
 int file_make_dir(int dir_fd, const char *path, mode_t mode, struct error *err) MUST_CHECK;
 
 /* Sets an OFD lock of type (F_RDLCK, F_WRLCK, F_UNLCK) without waiting. */
