@@ -44,9 +44,9 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	if (message == NULL)
 		return;
-	/* A message is one line, whatever a file name in it holds. */
+	/* A message is one line of text, whatever a file name in it holds. */
 	for (char *c = message; *c != '\0'; c++) {
-		if (*c == '\n')
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = ' ';
 	}
 	format_time(time_text, sizeof(time_text));
