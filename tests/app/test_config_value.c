@@ -69,9 +69,12 @@ static void durations_have_a_unit(void **state)
 static void sizes_are_bytes_or_have_a_unit(void **state)
 {
 	static const char *const bad[] = {
-		"",	      "MiB", "64mib",  "64M",  "64 MiB",
-		"-1",	      "010", "1.5GiB", "0x10", "9223372036854775808",
-		"8388608TiB",
+		"",	      "MiB",
+		"64mib",      "64M",
+		"64 MiB",     "-1",
+		"010",	      "1.5GiB",
+		"0x10",	      "9223372036854775808",
+		"8388608TiB", "18446744073709551617",
 	};
 
 	assert_reads(config_value_size, "0", 0);

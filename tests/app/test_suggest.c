@@ -18,6 +18,7 @@ static void a_slip_of_the_fingers_is_recognised(void **state)
 	assert_string_equal(suggest("LOG_LEVELS"), "log_level");
 	assert_string_equal(suggest("uri"), "url");
 	assert_string_equal(suggest("lurl"), "url");
+	assert_string_equal(suggest("ulr"), "url");
 	assert_string_equal(suggest("capture"), "capture");
 }
 

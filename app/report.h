@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef APP_REPORT_H
+#define APP_REPORT_H
+
+#include "base/error.h"
+
+#include <stdio.h>
+
+/*
+ * Prints err for a person: "replitedfs: what", then a line "why: …" and a line
+ * "fix: …" where they are known. Further lines of a fix are indented below the
+ * first. Characters that would steer a terminal are printed as '?'.
+ */
+void report_error(FILE *out, const struct error *err);
+
+/*
+ * Prints err as one line of JSON: {"error": {"what": …, "why": …, "fix": …,
+ * "exit_code": …}}, null for what is not known. Bytes that are not UTF-8 become
+ * '?'. 0, or -ENOMEM when nothing was printed.
+ */
+int report_json_error(FILE *out, const struct error *err) MUST_CHECK;
+
+/* Prints err on stderr; returns the exit code of the command that ends on it. */
+int report_exit(const struct error *err);
+
+#endif
