@@ -180,6 +180,8 @@ int config_load(const char *path, struct config *ret, struct error *err)
 	}
 	if (r < 0) {
 		error_wrap(err, "configuration");
+		if (r == -ENOENT)
+			error_fix(err, "give --config a file that exists, or leave it out");
 		return error_exit(err, EX_CONFIG);
 	}
 	return config_parse(text.len != 0 ? (const char *)text.data : "",

@@ -431,6 +431,7 @@ static void a_file_is_loaded_with_its_name_in_messages(void **state)
 	assert_int_equal(config_load(path, &config, &err), -ENOENT);
 	assert_int_equal(error_exit_code(&err), EX_CONFIG);
 	assert_non_null(strstr(error_what(&err), path));
+	assert_non_null(err.fix);
 	assert_int_equal(file_replace(folder->fd, "a.ini", good, strlen(good), 0600, &err), 0);
 	assert_int_equal(config_load(path, &config, &err), 0);
 	assert_int_equal(config.mount.log_level, LOG_LEVEL_WARN);
