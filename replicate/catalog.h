@@ -10,7 +10,7 @@
  *
  *   STATE/db/<id>/info          name, node, whether it has ended
  *   STATE/db/<id>/hashes        page hashes
- *   STATE/db/<id>/*.log *.idx   the transaction log
+ *   STATE/db/<id>/….log, .idx    the transaction log
  *
  * Lock order: catalog, database, log.
  */
@@ -22,7 +22,6 @@ struct catalog_options {
 	struct id node_id;
 	bool same_boot;	  /* the machine has not restarted since the last session */
 	uint64_t log_file_size; /* bytes before a new log file is begun */
-	bool index_visible; /* unused unless a test forces it */
 
 	/* Whether the database of that name is to be replicated. NULL: all are. */
 	bool (*wanted)(void *arg, const char *name);
@@ -32,6 +31,9 @@ struct catalog_options {
 	void (*progress)(void *arg, const char *name, uint64_t done, uint64_t total);
 	void *arg;
 };
+
+/* The options the catalog was opened with; they belong to it. */
+const struct catalog_options *catalog_get_options(const struct catalog *catalog);
 
 /*
  * Loads what the state folder knows. The options' descriptors must outlive the

@@ -32,6 +32,21 @@ enum {
 	R_HEADER_HASH = 104,
 };
 
+static void mark_put(uint8_t *bytes, const struct wal_mark *mark)
+{
+	le32_put(bytes, mark->salt1);
+	le32_put(bytes + 4, mark->salt2);
+	le32_put(bytes + 8, mark->frame);
+	le32_put(bytes + 12, mark->sum0);
+	le32_put(bytes + 16, mark->sum1);
+}
+
+static struct wal_mark mark_get(const uint8_t *bytes)
+{
+	return (struct wal_mark){ le32_get(bytes), le32_get(bytes + 4), le32_get(bytes + 8),
+				  le32_get(bytes + 12), le32_get(bytes + 16) };
+}
+
 void record_header_format(const struct record_header *header, uint8_t *bytes)
 {
 	le32_put(bytes + R_MAGIC, RECORD_MAGIC);
@@ -46,11 +61,7 @@ void record_header_format(const struct record_header *header, uint8_t *bytes)
 	le32_put(bytes + R_AFTER_PAGES, header->after.n_pages);
 	le64_put(bytes + R_CHECKSUM_BEFORE, header->checksum_before);
 	le64_put(bytes + R_CHECKSUM_AFTER, header->checksum_after);
-	le32_put(bytes + R_MARK, header->mark.salt1);
-	le32_put(bytes + R_MARK + 4, header->mark.salt2);
-	le32_put(bytes + R_MARK + 8, header->mark.frame);
-	le32_put(bytes + R_MARK + 12, header->mark.sum0);
-	le32_put(bytes + R_MARK + 16, header->mark.sum1);
+	mark_put(bytes + R_MARK, &header->mark);
 	le32_put(bytes + R_N_ENTRIES, header->n_entries);
 	le64_put(bytes + R_ENTRIES_HASH, header->entries_hash);
 	le64_put(bytes + R_RESERVED, 0);
@@ -89,9 +100,7 @@ int record_header_parse(const uint8_t *bytes, struct record_header *ret_header, 
 		.after = { le32_get(bytes + R_AFTER_PAGE_SIZE), le32_get(bytes + R_AFTER_PAGES) },
 		.checksum_before = le64_get(bytes + R_CHECKSUM_BEFORE),
 		.checksum_after = le64_get(bytes + R_CHECKSUM_AFTER),
-		.mark = { le32_get(bytes + R_MARK), le32_get(bytes + R_MARK + 4),
-			  le32_get(bytes + R_MARK + 8), le32_get(bytes + R_MARK + 12),
-			  le32_get(bytes + R_MARK + 16) },
+		.mark = mark_get(bytes + R_MARK),
 		.n_entries = le32_get(bytes + R_N_ENTRIES),
 		.entries_hash = le64_get(bytes + R_ENTRIES_HASH),
 	};
@@ -173,7 +182,8 @@ enum {
 	L_RESERVED = 92,
 	L_BASE = 96,
 	L_TIME = 120,
-	L_ZERO = 128,
+	L_MARK = 128,
+	L_ZERO = 148,
 	L_HASH = 152,
 };
 
@@ -204,6 +214,7 @@ void log_header_format(const struct log_header *header, uint8_t *bytes)
 	le32_put(bytes + L_PAGES, header->extent.n_pages);
 	position_put(bytes + L_BASE, &header->base);
 	le64_put(bytes + L_TIME, (uint64_t)header->time_us);
+	mark_put(bytes + L_MARK, &header->mark);
 	le64_put(bytes + L_HASH, hash64(bytes, L_HASH, 0));
 }
 
@@ -217,6 +228,7 @@ static void parse_fields(const uint8_t *bytes, struct log_header *header)
 	header->extent = (struct extent){ le32_get(bytes + L_PAGE_SIZE), le32_get(bytes + L_PAGES) };
 	header->base = position_get(bytes + L_BASE);
 	header->time_us = (int64_t)le64_get(bytes + L_TIME);
+	header->mark = mark_get(bytes + L_MARK);
 }
 
 int log_header_parse(const uint8_t *bytes, struct log_header *ret_header, struct error *err)

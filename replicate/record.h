@@ -99,6 +99,7 @@ struct log_header {
 	struct position base;	/* the position before the first record, in its generation */
 	struct extent extent;	/* the size of the database there */
 	int64_t time_us;	/* the commit time of that position, or when it was found */
+	struct wal_mark mark;	/* where in the WAL that position stood */
 };
 
 void record_header_format(const struct record_header *header, uint8_t *bytes);

@@ -291,6 +291,7 @@ static int scan_last(struct txlog *log, struct txlog_state *state, struct error 
 	log->position = file->base;
 	log->extent = file->extent;
 	log->time_us = file->base_time_us;
+	log->mark = log->head.mark;
 	end = scan_records(log, fd, scan_start(log, file), size, &damage);
 	file->end = end;
 	trim_index(log, file);

@@ -87,6 +87,7 @@ static int next_file(struct txlog *log, struct error *err)
 	log->head.base = log->position;
 	log->head.extent = log->extent;
 	log->head.time_us = log->time_us;
+	log->head.mark = log->mark;
 	return add_file(log, &file, err);
 }
 
@@ -101,12 +102,12 @@ int txlog_begin_generation(struct txlog *log, const struct log_header *head, str
 	log->position = head->base;
 	log->extent = head->extent;
 	log->time_us = MAX(head->time_us, log->time_us);
+	log->mark = head->mark;
 	pthread_mutex_unlock(&log->mutex);
 	r = next_file(log, err);
 	if (r == 0) {
 		log->dirty = true;
 		log->new_generation = false;
-		log->mark = (struct wal_mark){ 0 };
 		r = txlog_sync(log, err);
 	} else {
 		log->head = before;

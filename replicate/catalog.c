@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: MIT */
+#include "replicate/catalog.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "replicate/catalog_internal.h"
+#include "replicate/page.h"
+
+#include <errno.h>
+
+#define BUCKETS_MIN 64u
+
+uint8_t *catalog_buffer_get(struct catalog *catalog)
+{
+	uint8_t *buffer = NULL;
+
+	pthread_mutex_lock(&catalog->pool_mutex);
+	if (catalog->n_pool != 0)
+		buffer = catalog->pool[--catalog->n_pool];
+	pthread_mutex_unlock(&catalog->pool_mutex);
+	return buffer != NULL ? buffer : malloc(CATALOG_BUFFER_LEN);
+}
+
+void catalog_buffer_put(struct catalog *catalog, uint8_t *buffer)
+{
+	pthread_mutex_lock(&catalog->pool_mutex);
+	if (buffer != NULL && catalog->n_pool < ARRAY_LEN(catalog->pool)) {
+		catalog->pool[catalog->n_pool++] = buffer;
+		buffer = NULL;
+	}
+	pthread_mutex_unlock(&catalog->pool_mutex);
+	free(buffer);
+}
+
+const struct catalog_options *catalog_get_options(const struct catalog *catalog)
+{
+	return &catalog->options;
+}
+
+void database_changed(struct database *db)
+{
+	const struct catalog_options *options = &db->catalog->options;
+
+	if (options->changed != NULL)
+		options->changed(options->arg, db);
+}
+
+static void init_mutex(pthread_mutex_t *mutex, int type)
+{
+	pthread_mutexattr_t attr;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, type);
+	pthread_mutex_init(mutex, &attr);
+	pthread_mutexattr_destroy(&attr);
+}
+
+static void database_free(struct database *db)
+{
+	if (db->loaded)
+		database_unload(db);
+	txlog_close(&db->log);
+	wal_tail_done(&db->tail);
+	log_repeat_done(&db->repeat);
+	pthread_mutex_destroy(&db->mutex);
+	free(db->trouble);
+	free(db->state_path);
+	free(db->name);
+	free(db);
+}
+
+void database_unref(struct database *db)
+{
+	if (db != NULL && atomic_fetch_sub(&db->refs, 1) == 1)
+		database_free(db);
+}
+
+/* Makes the object and opens its log; it is not in the catalog yet. */
+int database_new(struct catalog *catalog, const struct id *id, const char *name,
+		 struct database **ret_db, struct error *err)
+{
+	struct database *db = calloc(1, sizeof(*db));
+	char hex[ID_HEX_LEN + 1];
+	struct txlog_state state;
+	int r;
+
+	if (db == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	id_format(id, hex);
+	atomic_init(&db->refs, 1);
+	db->catalog = catalog;
+	db->id = *id;
+	db->main_fd = -1;
+	db->watch = -1;
+	db->name = strdup(name);
+	if (asprintf(&db->state_path, "db/%s", hex) < 0)
+		db->state_path = NULL;
+	init_mutex(&db->mutex, PTHREAD_MUTEX_RECURSIVE);
+	wal_tail_init(&db->tail);
+	r = db->name != NULL && db->state_path != NULL ?
+		    txlog_open(&db->log, catalog->options.state_fd, db->state_path,
+			       catalog->options.log_file_size, &state, err) :
+		    error_set(err, ENOMEM, "out of memory");
+	if (r < 0) {
+		database_free(db);
+		return r;
+	}
+	if (state.damaged) {
+		log_error("database=%s %s; the log goes on in a new generation, the damaged %s",
+			  name, error_what(err), "file is kept");
+		database_set_trouble(db, err);
+		error_done(err);
+	}
+	if (state.torn != 0)
+		log_info("database=%s cut %llu bytes of an unfinished record off its log", name,
+			 (unsigned long long)state.torn);
+	*ret_db = db;
+	return 0;
+}
+
+static struct catalog_bucket *bucket_of(struct catalog *catalog, const char *name)
+{
+	uint64_t hash = hash64(name, strlen(name), 0);
+
+	return &catalog->buckets[hash & (catalog->n_buckets - 1)];
+}
+
+static int bucket_put(struct catalog_bucket *bucket, struct database *db)
+{
+	struct database **items = realloc(bucket->items, (bucket->n + 1) * sizeof(*items));
+
+	if (items == NULL)
+		return -ENOMEM;
+	bucket->items = items;
+	items[bucket->n++] = db;
+	return 0;
+}
+
+static void bucket_take(struct catalog_bucket *bucket, const struct database *db)
+{
+	for (size_t i = 0; i < bucket->n; i++) {
+		if (bucket->items[i] == db)
+			bucket->items[i--] = bucket->items[--bucket->n];
+	}
+}
+
+/* Doubles the buckets once they are full; staying small is harmless. */
+static void grow(struct catalog *catalog)
+{
+	struct catalog bigger = { .n_buckets = catalog->n_buckets * 2 };
+
+	if (catalog->n_databases < catalog->n_buckets)
+		return;
+	bigger.buckets = calloc(bigger.n_buckets, sizeof(*bigger.buckets));
+	if (bigger.buckets == NULL)
+		return;
+	for (size_t i = 0; i < catalog->n_buckets; i++) {
+		struct catalog_bucket *bucket = &catalog->buckets[i];
+
+		for (size_t k = 0; k < bucket->n; k++) {
+			/* Out of memory here would lose a database: keep the old table. */
+			if (bucket_put(bucket_of(&bigger, bucket->items[k]->name),
+				       bucket->items[k]) < 0)
+				goto failed;
+		}
+	}
+	for (size_t i = 0; i < catalog->n_buckets; i++)
+		free(catalog->buckets[i].items);
+	free(catalog->buckets);
+	catalog->buckets = bigger.buckets;
+	catalog->n_buckets = bigger.n_buckets;
+	return;
+failed:
+	for (size_t i = 0; i < bigger.n_buckets; i++)
+		free(bigger.buckets[i].items);
+	free(bigger.buckets);
+}
+
+/* With the mutex held: takes the reference over. */
+static int insert(struct catalog *catalog, struct database *db, struct error *err)
+{
+	if (bucket_put(bucket_of(catalog, db->name), db) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	catalog->n_databases++;
+	grow(catalog);
+	return 0;
+}
+
+static int insert_ended(struct catalog *catalog, struct database *db, struct error *err)
+{
+	struct database **ended =
+		realloc(catalog->ended, (catalog->n_ended + 1) * sizeof(*ended));
+
+	if (ended == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	catalog->ended = ended;
+	ended[catalog->n_ended++] = db;
+	return 0;
+}
+
+static int load_one(struct catalog *catalog, const struct id *id, const char *name, bool ended,
+		    struct error *err)
+{
+	struct database *db;
+	int r = database_new(catalog, id, name, &db, err);
+
+	if (r < 0)
+		return error_wrap(err, "the state of %s", name);
+	db->ended = ended;
+	r = ended ? insert_ended(catalog, db, err) : insert(catalog, db, err);
+	if (r < 0)
+		database_unref(db);
+	return r;
+}
+
+int catalog_open(const struct catalog_options *options, struct catalog **ret_catalog,
+		 struct error *err)
+{
+	struct catalog *catalog = calloc(1, sizeof(*catalog));
+	int r;
+
+	if (catalog == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	catalog->options = *options;
+	catalog->n_buckets = BUCKETS_MIN;
+	catalog->buckets = calloc(BUCKETS_MIN, sizeof(*catalog->buckets));
+	pthread_mutex_init(&catalog->mutex, NULL);
+	pthread_mutex_init(&catalog->pool_mutex, NULL);
+	r = catalog->buckets != NULL ? tailer_init(&catalog->tailer, catalog, err) :
+				       error_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = file_make_dir(options->state_fd, "db", 0700, err);
+	if (r == 0)
+		r = catalog_each_info(catalog, load_one, err);
+	if (r < 0) {
+		catalog_close(catalog);
+		return r;
+	}
+	*ret_catalog = catalog;
+	return 0;
+}
+
+/* Leaves the clean mark, when the last look at the files still holds. */
+static void mark_clean(struct database *db)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct evidence now;
+	int r = 0;
+
+	LOCK_SCOPE(&db->mutex);
+	if (db->ended || database_in_use(db) || !db->have_evidence || db->suspect ||
+	    db->log.position.generation == 0)
+		return;
+	r = database_load(db, &err);
+	if (r == 0 && !db->suspect)
+		r = txlog_sync(&db->log, &err);
+	if (r == 0)
+		r = database_take_evidence(db, &now, &err);
+	if (r == 0 && !db->suspect && memcmp(&now, &db->evidence, sizeof(now)) == 0)
+		r = hashfile_mark_clean(&db->hashes, &now, &err);
+	if (r < 0)
+		log_warn("database=%s no clean mark: %s", db->name, error_what(&err));
+	if (db->loaded)
+		database_unload(db);
+}
+
+void catalog_close(struct catalog *catalog)
+{
+	if (catalog == NULL)
+		return;
+	catalog_stop(catalog);
+	for (size_t i = 0; catalog->buckets != NULL && i < catalog->n_buckets; i++) {
+		for (size_t k = 0; k < catalog->buckets[i].n; k++) {
+			mark_clean(catalog->buckets[i].items[k]);
+			database_unref(catalog->buckets[i].items[k]);
+		}
+		free(catalog->buckets[i].items);
+	}
+	for (size_t i = 0; i < catalog->n_ended; i++)
+		database_unref(catalog->ended[i]);
+	free(catalog->ended);
+	free(catalog->buckets);
+	for (size_t i = 0; i < catalog->n_pool; i++)
+		free(catalog->pool[i]);
+	tailer_done(&catalog->tailer);
+	pthread_mutex_destroy(&catalog->mutex);
+	pthread_mutex_destroy(&catalog->pool_mutex);
+	free(catalog);
+}
+
+static struct database *find_locked(struct catalog *catalog, const char *name)
+{
+	struct catalog_bucket *bucket = bucket_of(catalog, name);
+
+	for (size_t i = 0; i < bucket->n; i++) {
+		if (strcmp(bucket->items[i]->name, name) == 0)
+			return bucket->items[i];
+	}
+	return NULL;
+}
+
+struct database *catalog_find(struct catalog *catalog, const char *name)
+{
+	struct database *db;
+
+	LOCK_SCOPE(&catalog->mutex);
+	db = find_locked(catalog, name);
+	return db != NULL ? database_ref(db) : NULL;
+}
+
+struct database *catalog_find_id(struct catalog *catalog, const struct id *id)
+{
+	LOCK_SCOPE(&catalog->mutex);
+	for (size_t i = 0; i < catalog->n_buckets; i++) {
+		for (size_t k = 0; k < catalog->buckets[i].n; k++) {
+			if (id_equal(&catalog->buckets[i].items[k]->id, id))
+				return database_ref(catalog->buckets[i].items[k]);
+		}
+	}
+	return NULL;
+}
+
+static bool wanted(struct catalog *catalog, const char *name)
+{
+	return catalog->options.wanted == NULL || catalog->options.wanted(catalog->options.arg, name);
+}
+
+/* Makes a new database known under a fresh id, durably. */
+static int create(struct catalog *catalog, const char *name, struct database **ret_db,
+		  struct error *err)
+{
+	struct id id;
+	int r = id_random(&id, err);
+
+	if (r == 0)
+		r = database_new(catalog, &id, name, ret_db, err);
+	if (r < 0)
+		return r;
+	r = catalog_write_info(catalog, &id, name, false, err);
+	if (r < 0)
+		database_unref(*ret_db);
+	return r;
+}
+
+int catalog_adopt(struct catalog *catalog, const char *name, struct database **ret_db,
+		  struct error *err)
+{
+	struct database *db;
+	int r;
+
+	if (!wanted(catalog, name))
+		return 1;
+	*ret_db = catalog_find(catalog, name);
+	if (*ret_db != NULL)
+		return 0;
+	r = create(catalog, name, &db, err);
+	if (r < 0)
+		return error_wrap(err, "%s", name);
+	pthread_mutex_lock(&catalog->mutex);
+	*ret_db = find_locked(catalog, name);
+	if (*ret_db == NULL) {
+		r = insert(catalog, db, err);
+		*ret_db = r == 0 ? db : NULL;
+	}
+	if (*ret_db != NULL)
+		database_ref(*ret_db);
+	pthread_mutex_unlock(&catalog->mutex);
+	if (*ret_db != db || r < 0) {
+		/* Somebody else was faster. */
+		catalog_remove_state(catalog, db->state_path);
+		database_unref(db);
+		return r;
+	}
+	r = recover_database(db, err);
+	if (r < 0) {
+		database_unref(db);
+		*ret_db = NULL;
+		return r;
+	}
+	log_info("database=%s is captured from now on", name);
+	database_changed(db);
+	return 0;
+}
+
+/* With the mutex held: db is no longer under its name; its log stays for a while. */
+static void end_database(struct catalog *catalog, struct database *db)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+
+	bucket_take(bucket_of(catalog, db->name), db);
+	catalog->n_databases--;
+	pthread_mutex_lock(&db->mutex);
+	if (db->loaded && capture_catch_up(db, &err) < 0)
+		log_warn("database=%s its last transactions: %s", db->name, error_what(&err));
+	db->ended = true;
+	pthread_mutex_unlock(&db->mutex);
+	if (catalog_write_info(catalog, &db->id, db->name, true, &err) < 0)
+		log_warn("database=%s cannot note that it ended: %s", db->name, error_what(&err));
+	if (insert_ended(catalog, db, &err) < 0)
+		database_unref(db);
+	else
+		database_changed(db);
+}
+
+void catalog_removed(struct catalog *catalog, const char *name)
+{
+	struct database *db;
+
+	LOCK_SCOPE(&catalog->mutex);
+	db = find_locked(catalog, name);
+	if (db != NULL)
+		end_database(catalog, db);
+}
+
+/* With the mutex held. */
+static void rename_database(struct catalog *catalog, struct database *db, char *name)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+
+	bucket_take(bucket_of(catalog, db->name), db);
+	pthread_mutex_lock(&db->mutex);
+	free(db->name);
+	db->name = name;
+	pthread_mutex_unlock(&db->mutex);
+	if (bucket_put(bucket_of(catalog, name), db) < 0 ||
+	    catalog_write_info(catalog, &db->id, name, false, &err) < 0)
+		log_error("database=%s cannot note its new name: %s", name, error_what(&err));
+	database_changed(db);
+}
+
+/* What stands behind from in name, when name is from or below it; else NULL. */
+static const char *below(const char *name, const char *from)
+{
+	size_t len = strlen(from);
+
+	if (strncmp(name, from, len) != 0 || (name[len] != '\0' && name[len] != '/'))
+		return NULL;
+	return name + len;
+}
+
+void catalog_renamed(struct catalog *catalog, const char *from, const char *to)
+{
+	struct database **list CLEANUP_FREE = NULL;
+	struct database *replaced;
+	size_t n = 0;
+
+	LOCK_SCOPE(&catalog->mutex);
+	replaced = find_locked(catalog, to);
+	if (replaced != NULL)
+		end_database(catalog, replaced);
+	list = calloc(catalog->n_databases + 1, sizeof(struct database *));
+	for (size_t i = 0; list != NULL && i < catalog->n_buckets; i++) {
+		for (size_t k = 0; k < catalog->buckets[i].n; k++) {
+			if (below(catalog->buckets[i].items[k]->name, from) != NULL)
+				list[n++] = catalog->buckets[i].items[k];
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		char *name;
+
+		if (asprintf(&name, "%s%s", to, below(list[i]->name, from)) >= 0)
+			rename_database(catalog, list[i], name);
+	}
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct database *x = *(struct database *const *)a;
+	const struct database *y = *(struct database *const *)b;
+
+	return strcmp(x->name, y->name);
+}
+
+int catalog_list(struct catalog *catalog, bool ended, struct database ***ret_list, size_t *ret_n,
+		 struct error *err)
+{
+	size_t n = 0;
+
+	LOCK_SCOPE(&catalog->mutex);
+	*ret_list = calloc(catalog->n_databases + catalog->n_ended + 1, sizeof(**ret_list));
+	if (*ret_list == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	for (size_t i = 0; i < catalog->n_buckets; i++) {
+		for (size_t k = 0; k < catalog->buckets[i].n; k++)
+			(*ret_list)[n++] = database_ref(catalog->buckets[i].items[k]);
+	}
+	for (size_t i = 0; ended && i < catalog->n_ended; i++)
+		(*ret_list)[n++] = database_ref(catalog->ended[i]);
+	qsort(*ret_list, n, sizeof(**ret_list), by_name);
+	*ret_n = n;
+	return 0;
+}
+
+void catalog_list_free(struct database **list, size_t n)
+{
+	for (size_t i = 0; list != NULL && i < n; i++)
+		database_unref(list[i]);
+	free(list);
+}
+
+static int adopt_found(struct catalog *catalog, const char *name, struct error *err)
+{
+	struct database *db;
+	int r;
+
+	if (!wanted(catalog, name))
+		return 0;
+	db = catalog_find(catalog, name);
+	if (db == NULL) {
+		r = catalog_adopt(catalog, name, &db, err);
+		if (r != 0)
+			return r < 0 ? r : 0;
+	} else {
+		r = recover_database(db, err);
+	}
+	database_unref(db);
+	return r;
+}
+
+/* A database that was removed, renamed or excluded while not mounted has ended. */
+static int end_missing(struct catalog *catalog, struct error *err)
+{
+	struct database **list;
+	size_t n;
+	int r = catalog_list(catalog, false, &list, &n, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		int fd CLEANUP_FD = database_open_file(list[i], DATABASE_MAIN, O_PATH);
+
+		if (fd == -ENOENT || fd == -ENOTDIR || !wanted(catalog, list[i]->name)) {
+			log_info("database=%s is no longer there", list[i]->name);
+			catalog_removed(catalog, list[i]->name);
+		}
+	}
+	catalog_list_free(list, n);
+	return 0;
+}
+
+int catalog_recover(struct catalog *catalog, struct error *err)
+{
+	int r = end_missing(catalog, err);
+
+	return r < 0 ? r : catalog_walk(catalog, adopt_found, err);
+}
+
+int catalog_start(struct catalog *catalog, const struct catalog_retention *retention,
+		  struct error *err)
+{
+	return tailer_start(&catalog->tailer, retention, err);
+}
+
+void catalog_stop(struct catalog *catalog)
+{
+	tailer_stop(&catalog->tailer);
+}
+
+bool catalog_companion(const char *name, enum database_file *ret_file, size_t *ret_len)
+{
+	static const struct {
+		const char *suffix;
+		enum database_file file;
+	} companions[] = {
+		{ "-wal", DATABASE_WAL },
+		{ "-shm", DATABASE_SHM },
+		{ "-journal", DATABASE_JOURNAL },
+	};
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < ARRAY_LEN(companions); i++) {
+		size_t suffix_len = strlen(companions[i].suffix);
+
+		if (len <= suffix_len || name[len - suffix_len - 1] == '/' ||
+		    strcmp(name + len - suffix_len, companions[i].suffix) != 0)
+			continue;
+		*ret_file = companions[i].file;
+		*ret_len = len - suffix_len;
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/file.h"
+#include "replicate/catalog_internal.h"
+#include "replicate/envelope.h"
+#include "replicate/layout.h"
+#include "replicate/page.h"
+#include "replicate/wal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+
+/* The state folder's list of databases, and the walk through the backing folder. */
+
+#define INFO_KIND "database"
+#define INFO_VERSION 1u
+#define INFO_MAX (64u << 10)
+#define DEPTH_MAX 64
+
+static void close_dir(DIR **dir)
+{
+	if (*dir != NULL)
+		closedir(*dir);
+}
+
+static DIR *open_dir(int dir_fd, const char *path)
+{
+	int fd = file_open_beneath(dir_fd, path, O_RDONLY | O_DIRECTORY, 0);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd < 0)
+		errno = -fd;
+	else if (dir == NULL)
+		close(fd);
+	return dir;
+}
+
+int catalog_write_info(struct catalog *catalog, const struct id *id, const char *name, bool ended,
+		       struct error *err)
+{
+	struct buf text CLEANUP_BUF = { 0 };
+	char hex[ID_HEX_LEN + 1];
+	char path[ID_HEX_LEN + 16];
+	json_t *json = json_pack("{s:o, s:o, s:o, s:b}", "id", json_id(id), "node",
+				 json_id(&catalog->options.node_id), "name", json_name(name),
+				 "ended", ended);
+	int r = envelope_write(INFO_KIND, INFO_VERSION, json, &text, err);
+
+	if (r < 0)
+		return r;
+	id_format(id, hex);
+	snprintf(path, sizeof(path), "db/%s", hex);
+	r = file_make_dir(catalog->options.state_fd, path, 0700, err);
+	snprintf(path, sizeof(path), "db/%s/info", hex);
+	if (r == 0)
+		r = file_replace(catalog->options.state_fd, path, text.data, text.len, 0600, err);
+	return r;
+}
+
+static int read_info(struct catalog *catalog, const char *hex, char **ret_name, bool *ret_ended,
+		     struct error *err)
+{
+	struct buf text CLEANUP_BUF = { 0 };
+	CLEANUP_JSON json_t *json = NULL;
+	const char *bad = NULL;
+	struct fields fields;
+	char *path CLEANUP_FREE = NULL;
+	int r;
+
+	if (asprintf(&path, "db/%s/info", hex) < 0) {
+		path = NULL;
+		return error_set(err, ENOMEM, "out of memory");
+	}
+	r = file_read_all(catalog->options.state_fd, path, INFO_MAX, &text, err);
+	if (r == 0)
+		r = envelope_read(INFO_KIND, INFO_VERSION, text.data, text.len, &json, err);
+	if (r < 0)
+		return r;
+	fields = (struct fields){ json, &bad };
+	*ret_name = fields_name(&fields, "name");
+	*ret_ended = fields_bool(&fields, "ended");
+	if (bad != NULL || *ret_name == NULL)
+		return error_set(err, EBADMSG, "%s: bad field '%s'", path, bad ? bad : "name");
+	return 0;
+}
+
+int catalog_each_info(struct catalog *catalog,
+		      int (*fn)(struct catalog *catalog, const struct id *id, const char *name,
+				bool ended, struct error *err),
+		      struct error *err)
+{
+	DIR *dir CLEANUP(close_dir) = open_dir(catalog->options.state_fd, "db");
+	struct dirent *item;
+	int r = 0;
+
+	if (dir == NULL)
+		return error_set_errno(err, errno, "cannot read the state folder");
+	while (r == 0 && (item = readdir(dir)) != NULL) {
+		char *name CLEANUP_FREE = NULL;
+		struct id id;
+		bool ended = false;
+
+		if (!id_parse(item->d_name, &id))
+			continue;
+		r = read_info(catalog, item->d_name, &name, &ended, err);
+		/* A crash between the folder and its info leaves one without a name. */
+		if (r == -ENOENT) {
+			r = 0;
+			continue;
+		}
+		if (r == 0)
+			r = fn(catalog, &id, name, ended, err);
+	}
+	return r;
+}
+
+void catalog_remove_state(struct catalog *catalog, const char *state_path)
+{
+	DIR *dir CLEANUP(close_dir) = open_dir(catalog->options.state_fd, state_path);
+	struct dirent *item;
+
+	while (dir != NULL && (item = readdir(dir)) != NULL) {
+		if (item->d_name[0] != '.')
+			unlinkat(dirfd(dir), item->d_name, 0);
+	}
+	unlinkat(catalog->options.state_fd, state_path, AT_REMOVEDIR);
+}
+
+/* Whether dir has a file name whose first bytes are magic. */
+static bool begins_with(int dir_fd, const char *name, const void *magic, size_t len)
+{
+	int fd CLEANUP_FD = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	uint8_t bytes[32];
+
+	return fd >= 0 && file_pread(fd, bytes, len, 0) == (ssize_t)len &&
+	       memcmp(bytes, magic, len) == 0;
+}
+
+/* A companion with content that only SQLite writes makes a database of X. */
+static bool has_companion(int dir_fd, const char *name)
+{
+	static const uint8_t wal_magic[3] = { 0x37, 0x7f, 0x06 };
+	static const uint8_t journal_magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
+	char *path CLEANUP_FREE = NULL;
+	size_t len = strlen(name);
+
+	path = malloc(len + sizeof("-journal"));
+	if (path == NULL)
+		return false;
+	memcpy(path, name, len);
+	strcpy(path + len, "-wal");
+	if (begins_with(dir_fd, path, wal_magic, sizeof(wal_magic)))
+		return true;
+	strcpy(path + len, "-journal");
+	return begins_with(dir_fd, path, journal_magic, sizeof(journal_magic));
+}
+
+static bool is_database(int dir_fd, const char *name)
+{
+	static const char magic[16] = "SQLite format 3";
+	enum database_file file;
+	size_t len;
+
+	/* A database named like a companion of another is still judged by its magic. */
+	if (begins_with(dir_fd, name, magic, sizeof(magic)))
+		return true;
+	return !catalog_companion(name, &file, &len) && has_companion(dir_fd, name);
+}
+
+typedef int walk_fn(struct catalog *catalog, const char *name, struct error *err);
+
+static int walk_dir(struct catalog *catalog, const char *path, int depth, walk_fn *fn,
+		    struct error *err);
+
+static int walk_item(struct catalog *catalog, int dir_fd, const char *path, const char *name,
+		     int depth, walk_fn *fn, struct error *err)
+{
+	char *below CLEANUP_FREE = NULL;
+	struct stat st;
+
+	if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 :
+					 error_set_errno(err, errno, "cannot stat %s", name);
+	if (asprintf(&below, "%s%s%s", path, path[0] != '\0' ? "/" : "", name) < 0) {
+		below = NULL;
+		return error_set(err, ENOMEM, "out of memory");
+	}
+	if (S_ISDIR(st.st_mode))
+		return walk_dir(catalog, below, depth + 1, fn, err);
+	if (S_ISREG(st.st_mode) && is_database(dir_fd, name))
+		return fn(catalog, below, err);
+	return 0;
+}
+
+static int walk_dir(struct catalog *catalog, const char *path, int depth, walk_fn *fn,
+		    struct error *err)
+{
+	DIR *dir CLEANUP(close_dir) = open_dir(catalog->options.root_fd, path);
+	struct dirent *item;
+	int r = 0;
+
+	/* Other filesystems below the folder are not served. */
+	if (dir == NULL && (errno == EXDEV || errno == ENOENT || depth > DEPTH_MAX))
+		return 0;
+	if (dir == NULL)
+		return error_set_errno(err, errno, "cannot read the folder %s", path);
+	while (r == 0 && (item = readdir(dir)) != NULL) {
+		if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
+		    (depth == 0 && strcmp(item->d_name, ".replitedfs") == 0))
+			continue;
+		r = walk_item(catalog, dirfd(dir), path, item->d_name, depth, fn, err);
+	}
+	return r;
+}
+
+int catalog_walk(struct catalog *catalog, walk_fn *fn, struct error *err)
+{
+	return walk_dir(catalog, "", 0, fn, err);
+}

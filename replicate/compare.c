@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+#include "base/file.h"
+#include "replicate/delta.h"
+#include "replicate/page.h"
+#include "replicate/view.h"
+
+#include <errno.h>
+
+/*
+ * Comparing everything: the heal-all for whatever went past the capture, and
+ * the way a database is captured first.
+ */
+
+#define ATTEMPTS 5
+
+static int log_page(struct view *view, uint32_t pgno, bool existed, uint8_t *delta,
+		    struct error *err)
+{
+	uint32_t page_size = view->extent.page_size;
+	struct record_entry entry = {
+		.pgno = pgno,
+		.encoding = existed ? RECORD_WHOLE : RECORD_XOR,
+		.data_len = page_size,
+		.hash = view->hashes[pgno - 1],
+	};
+	int r = view_read(view, pgno, err);
+
+	if (r != 0)
+		return r;
+	if (!existed)
+		entry.data_len = (uint32_t)delta_encode(NULL, view->page, page_size, delta);
+	return txlog_add(&view->db->log, &entry, existed ? view->page : delta, err);
+}
+
+/* Logs every page that differs. 1 = a page moved on meanwhile. */
+static int log_differences(struct view *view, struct error *err)
+{
+	struct database *db = view->db;
+	struct extent before = db->log.extent;
+	bool same_size = before.page_size == view->extent.page_size;
+	uint32_t flags = RECORD_UNDOABLE;
+	uint32_t lock_page = page_lock_number(view->extent.page_size);
+	struct record_header header = {
+		.kind = RECORD_MERGED,
+		.time_us = clock_wall_us(),
+		.after = view->extent,
+		.mark = view_mark(view),
+	};
+	uint8_t *delta CLEANUP_FREE = malloc(delta_max_len(PAGE_SIZE_MAX));
+	int r = delta != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
+
+	txlog_begin(&db->log, &header);
+	for (uint32_t pgno = 1; r == 0 && pgno <= view->extent.n_pages; pgno++) {
+		bool existed = before.page_size != 0 && (!same_size || pgno <= before.n_pages);
+
+		if (pgno == lock_page)
+			continue;
+		if (existed && same_size &&
+		    hashfile_get(&db->hashes, pgno) == view->hashes[pgno - 1])
+			continue;
+		if (existed)
+			flags = 0;
+		r = log_page(view, pgno, existed, delta, err);
+	}
+	if (view->extent.n_pages < before.n_pages)
+		flags = 0; /* what was cut off is gone */
+	if (r == 0)
+		r = txlog_end(&db->log, flags, view_checksum(view), err);
+	if (r != 0)
+		txlog_discard(&db->log);
+	return r;
+}
+
+static bool view_differs(const struct view *view)
+{
+	const struct database *db = view->db;
+	const struct extent *extent = &db->log.extent;
+
+	if (extent->page_size != view->extent.page_size || extent->n_pages != view->extent.n_pages)
+		return extent->n_pages != 0 || view->extent.n_pages != 0;
+	for (uint32_t pgno = 1; pgno <= view->extent.n_pages; pgno++) {
+		if (hashfile_get(&db->hashes, pgno) != view->hashes[pgno - 1])
+			return true;
+	}
+	return false;
+}
+
+/* The view has become the position: hashes, map and tail follow. */
+static void adopt_view(struct view *view)
+{
+	struct database *db = view->db;
+
+	for (uint32_t pgno = 1; pgno <= view->extent.n_pages; pgno++)
+		hashfile_set(&db->hashes, pgno, view->hashes[pgno - 1]);
+	hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
+	walmap_done(&db->tail.map);
+	db->tail.map = view->map;
+	view->map = (struct walmap){ 0 };
+	db->tail.now.captured = view->target;
+	memcpy(db->tail.now.last_head, view->last_head, WAL_FRAME_HEADER_LEN);
+	pagecache_done(&db->cache);
+	db->suspect = false;
+}
+
+/* A first capture, or one whose log cannot be continued: a generation of its own. */
+static int begin_first(struct view *view, struct error *err)
+{
+	struct database *db = view->db;
+	uint64_t txid = db->log.position.txid;
+	struct wal_mark mark = view_mark(view);
+
+	if (view->extent.n_pages == 0)
+		view->extent.page_size = 0;
+	else
+		txid++;
+	return database_begin_generation(db, txid, view_checksum(view), view->extent, &mark, err);
+}
+
+static int log_view(struct view *view, struct error *err)
+{
+	struct database *db = view->db;
+	struct position position = db->log.position;
+	int r = hashfile_reserve(&db->hashes,
+				 MAX(view->extent.n_pages, db->log.extent.n_pages), err);
+	bool hashes_right;
+
+	if (r < 0)
+		return r;
+	hashes_right = hashfile_checksum(&db->hashes, db->log.extent.n_pages) == position.checksum;
+	if (position.generation == 0 || db->log.new_generation ||
+	    (!hashes_right && view_checksum(view) != position.checksum)) {
+		r = begin_first(view, err);
+	} else if (hashes_right && view_differs(view)) {
+		r = log_differences(view, err);
+		if (r == 0)
+			r = txlog_flush(&db->log, err);
+		if (r == 0)
+			db->n_merged++;
+	}
+	if (r == 0)
+		adopt_view(view);
+	return r;
+}
+
+/* A journal that would be rolled back by whoever opens the database next. */
+static bool journal_hot(struct database *db)
+{
+	static const uint8_t magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
+	int fd CLEANUP_FD = database_open_file(db, DATABASE_JOURNAL, O_RDONLY);
+	uint8_t head[sizeof(magic)];
+
+	return fd >= 0 && file_pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
+	       memcmp(head, magic, sizeof(magic)) == 0;
+}
+
+int compare_all(struct database *db, struct error *err)
+{
+	struct view view CLEANUP(view_done) = { 0 };
+	int r = view_init(&view, db, err);
+
+	if (r < 0)
+		return r;
+	if (db->tail.page_size == 0 && journal_hot(db))
+		return 1;
+	r = 1;
+	for (int i = 0; i < ATTEMPTS && r == 1; i++) {
+		r = view_take(&view, err);
+		if (r == 0)
+			r = log_view(&view, err);
+	}
+	return r;
+}

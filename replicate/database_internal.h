@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef REPLICATE_DATABASE_INTERNAL_H
+#define REPLICATE_DATABASE_INTERNAL_H
+
+#include "base/log.h"
+#include "base/thread.h"
+#include "replicate/catalog.h"
+#include "replicate/hashfile.h"
+#include "replicate/pagecache.h"
+#include "replicate/wal_tail.h"
+
+#include <stdatomic.h>
+
+/* The database object, shared by the files that implement its parts. */
+
+#define DATABASE_N_FILES 4
+
+/*
+ * Invariants:
+ * 1. hashes describe log.position whenever mutex is free and loaded is set.
+ * 2. loaded is set while a client has a file open; only then do main_fd, tail's
+ *    files, hashes and cache hold anything.
+ * 3. position.generation 0: not captured yet (for instance a hot journal).
+ * Lock: mutex guards everything but refs, catalog, id and state_path. It may be
+ * taken with catalog's mutex held, never the other way round.
+ */
+struct database {
+	atomic_uint refs;
+	struct catalog *catalog; /* not owned; outlives the database */
+	struct id id;
+	char *state_path; /* "db/<id>", below the state folder */
+	pthread_mutex_t mutex;
+	char *name;
+	bool ended;  /* unlinked, or replaced by a rename */
+	bool loaded;
+	bool load_failed;
+	unsigned n_open[DATABASE_N_FILES];
+	bool index_visible; /* the clients' -shm is the backing one */
+	bool suspect;	    /* compare all pages at the next quiet moment */
+	int main_fd;
+	struct txlog log;
+	struct hashfile hashes;
+	struct wal_tail tail;
+	struct pagecache cache;
+	struct evidence evidence; /* when last at rest */
+	bool have_evidence;
+	char *trouble;
+	struct log_repeat repeat;
+	uint64_t n_transactions;
+	uint64_t n_merged;
+	uint64_t n_unannounced;
+
+	/* The tailer's, see tailer.c; under the tailer's mutex. */
+	bool listed;	    /* among the databases it looks after */
+	int watch;	    /* inotify watch of the -wal, or -1 */
+	int64_t hot_until_ms; /* commits keep coming: look every millisecond */
+	int64_t looked_ms;
+};
+
+static inline bool database_in_use(const struct database *db)
+{
+	return db->n_open[DATABASE_MAIN] + db->n_open[DATABASE_WAL] + db->n_open[DATABASE_SHM] +
+		       db->n_open[DATABASE_JOURNAL] != 0;
+}
+
+static inline const struct catalog_options *database_options(const struct database *db)
+{
+	return catalog_get_options(db->catalog);
+}
+
+/* catalog.c */
+int database_new(struct catalog *catalog, const struct id *id, const char *name,
+		 struct database **ret_db, struct error *err) MUST_CHECK;
+void database_changed(struct database *db); /* tells the observer */
+
+/* The fixed read buffer of capture: a pool, so that it is not one per database. */
+uint8_t *catalog_buffer_get(struct catalog *catalog);
+void catalog_buffer_put(struct catalog *catalog, uint8_t *buffer);
+#define CATALOG_BUFFER_LEN ((1u << 20) + 2 * (PAGE_SIZE_MAX + WAL_FRAME_HEADER_LEN))
+
+/* database.c: all with the mutex held */
+int database_open_file(struct database *db, enum database_file file, int flags);
+int database_load(struct database *db, struct error *err) MUST_CHECK;
+void database_unload(struct database *db);
+int database_take_evidence(struct database *db, struct evidence *ret_evidence,
+			   struct error *err) MUST_CHECK;
+/*
+ * Compares all pages unless the files look as they did when the position was
+ * last known to be theirs. As compare_all().
+ */
+int database_settle(struct database *db, struct error *err) MUST_CHECK;
+void database_set_trouble(struct database *db, const struct error *err);
+uint64_t database_page_hash(void *db, uint32_t pgno);
+
+/* capture.c: takes in what has been committed. 0 or -errno; mutex held. */
+int capture_catch_up(struct database *db, struct error *err) MUST_CHECK;
+
+/* The number of transactions the last catch-up took in is counted here. */
+
+/*
+ * compare.c: hashes the whole current state and logs one merged transaction
+ * when it differs from the position; clears suspect. For a database without a
+ * generation this is the first capture. 1 = not possible now (a hot journal, or
+ * writers that keep changing it); mutex held.
+ */
+int compare_all(struct database *db, struct error *err) MUST_CHECK;
+
+/*
+ * exact.c: page pgno of the current position into page (zeros beyond the end).
+ * 0; 1 = the right version is nowhere to be found; mutex held.
+ */
+int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page,
+		    struct error *err) MUST_CHECK;
+
+/* recover.c: brings log and content together before anybody has it open. */
+int recover_database(struct database *db, struct error *err) MUST_CHECK;
+
+/* Begins a generation at position base_txid/checksum that continues the present one if any. */
+int database_begin_generation(struct database *db, uint64_t txid, uint64_t checksum,
+			      struct extent extent, const struct wal_mark *mark,
+			      struct error *err) MUST_CHECK;
+
+/* tailer.c */
+void tailer_add(struct database *db);
+void tailer_remove(struct database *db);
+void tailer_ring(struct database *db);
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/file.h"
+#include "replicate/database_internal.h"
+#include "replicate/page.h"
+
+#include <errno.h>
+
+/* Reads page pgno of the database file; what the file does not have is zero. */
+static int read_main(struct database *db, uint32_t page_size, uint32_t pgno, uint8_t *page,
+		     struct error *err)
+{
+	ssize_t n = file_pread(db->main_fd, page, page_size, (off_t)(pgno - 1) * page_size);
+
+	if (n < 0)
+		return error_set_errno(err, (int)-n, "cannot read the database");
+	memset(page + n, 0, page_size - (size_t)n);
+	return 0;
+}
+
+int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page, struct error *err)
+{
+	struct extent extent = db->log.extent;
+	const struct walmap_entry *entry = walmap_find(&db->tail.map, pgno);
+	int r;
+
+	if (pgno > extent.n_pages || pgno == page_lock_number(extent.page_size)) {
+		memset(page, 0, extent.page_size);
+		return 0;
+	}
+	if (entry != NULL && db->tail.fd >= 0) {
+		r = wal_tail_read_page(&db->tail, entry->frame, page, err);
+		if (r < 0)
+			return r;
+		if (r == 0 && page_hash(pgno, page, extent.page_size) == entry->hash)
+			return 0;
+	}
+	r = read_main(db, extent.page_size, pgno, page, err);
+	if (r < 0)
+		return r;
+	return page_hash(pgno, page, extent.page_size) == hashfile_get(&db->hashes, pgno) ? 0 : 1;
+}
+
+static int read_pages(struct database *db, uint32_t first, const uint32_t *numbers, uint32_t n,
+		      uint8_t *pages, struct error *err)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t pgno = numbers != NULL ? numbers[i] : first + i;
+		int r = exact_read_page(db, pgno, pages + (size_t)i * db->log.extent.page_size, err);
+
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+static int read_locked(struct database *db, const struct position *expect, uint32_t first,
+		       const uint32_t *numbers, uint32_t n, uint8_t *pages, struct error *err)
+{
+	for (int attempt = 0;; attempt++) {
+		int r;
+
+		if (expect != NULL && !position_equal(expect, &db->log.position))
+			return 1;
+		r = read_pages(db, first, numbers, n, pages, err);
+		if (r <= 0)
+			return r;
+		/* A checkpoint we were not told of may be ahead: follow it once. */
+		if (attempt > 0)
+			return 2;
+		r = capture_catch_up(db, err);
+		if (r < 0)
+			return r;
+	}
+}
+
+int database_read_exact(struct database *db, const struct position *expect, uint32_t first,
+			const uint32_t *numbers, uint32_t n, uint8_t *pages,
+			struct position *ret_position, struct extent *ret_extent, struct error *err)
+{
+	int r;
+
+	LOCK_SCOPE(&db->mutex);
+	if (db->ended)
+		return error_set(err, ENOENT, "the database is gone");
+	r = database_load(db, err);
+	if (r < 0)
+		return r;
+	if (db->log.position.generation == 0)
+		r = 2;
+	else
+		r = read_locked(db, expect, first, numbers, n, pages, err);
+	*ret_position = db->log.position;
+	if (ret_extent != NULL)
+		*ret_extent = db->log.extent;
+	if (!database_in_use(db))
+		database_unload(db);
+	return r;
+}
+
+void database_pause(struct database *db)
+{
+	pthread_mutex_lock(&db->mutex);
+}
+
+void database_resume(struct database *db)
+{
+	pthread_mutex_unlock(&db->mutex);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+#include "base/file.h"
+#include "replicate/database_internal.h"
+#include "replicate/page.h"
+#include "replicate/recover_forward.h"
+
+#include <errno.h>
+
+/*
+ * Bringing log and content together while nobody has the database open:
+ *
+ *  clean mark and evidence agree    nothing to do
+ *  the WAL goes on behind the log   capture the rest, transaction by transaction
+ *  the log goes on behind the       (another boot without a clean mark: the WAL's
+ *    database                       tail was lost) roll the database forward
+ *  otherwise changed                one merged transaction by comparing all pages
+ *
+ * After another boot without a clean mark a new generation begins, since what
+ * replicas and backends have may be ahead of what survived here.
+ */
+
+/* Brings the hashes to the log's end from the records behind their position. */
+static int redo_hashes(struct database *db, struct error *err)
+{
+	struct extent extent;
+	struct position from = hashfile_position(&db->hashes, &extent);
+	struct txlog_reader reader;
+	int r;
+
+	if (position_equal(&from, &db->log.position))
+		return 0;
+	r = txlog_reader_open(&reader, &db->log, &from, err);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	for (;;) {
+		struct record_entry entry;
+		const uint8_t *data;
+
+		r = txlog_reader_next(&reader, err);
+		if (r == 2)
+			continue;
+		if (r != 0)
+			break;
+		r = hashfile_reserve(&db->hashes, reader.records.header.after.n_pages, err);
+		while (r == 0) {
+			r = record_reader_entry(&reader.records, &entry, &data, err);
+			if (r == 0 && entry.encoding != RECORD_CUT)
+				hashfile_set(&db->hashes, entry.pgno, entry.hash);
+		}
+		if (r < 0)
+			break;
+	}
+	txlog_reader_close(&reader);
+	if (r >= 0)
+		hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
+	return r < 0 ? r : 0;
+}
+
+/* Whether a clean stop left everything as it is now; then nothing is read. */
+static bool untouched(struct database *db)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	struct position position = hashfile_position(&db->hashes, NULL);
+	struct evidence before;
+	struct evidence now;
+
+	return db->log.position.generation != 0 && !db->log.new_generation &&
+	       position_equal(&position, &db->log.position) &&
+	       hashfile_clean(&db->hashes, &before) &&
+	       database_take_evidence(db, &now, &ignored) == 0 &&
+	       memcmp(&now, &before, sizeof(now)) == 0;
+}
+
+static int remember(struct database *db, struct error *err)
+{
+	int r = database_take_evidence(db, &db->evidence, err);
+
+	db->have_evidence = r == 0;
+	return r;
+}
+
+static int reconcile(struct database *db, bool was_clean, struct error *err)
+{
+	bool lost_tail = !database_options(db)->same_boot && !was_clean;
+	uint64_t generation = db->log.position.generation;
+	struct wal_mark mark = db->log.mark;
+	int r = redo_hashes(db, err);
+
+	if (r == 0 && lost_tail && generation != 0)
+		r = recover_forward(db, &mark, err);
+	if (r >= 0)
+		r = wal_tail_resume(&db->tail, &mark, database_page_hash, db, err);
+	if (r == 0)
+		r = capture_catch_up(db, err);
+	if (r >= 0)
+		r = compare_all(db, err);
+	if (r > 0) {
+		error_set(err, EAGAIN, "a rollback journal waits to be played back; captured %s",
+			  "when the database has been opened and closed");
+		database_set_trouble(db, err);
+		return 0;
+	}
+	mark = wal_tail_mark(&db->tail);
+	if (r == 0 && lost_tail && generation != 0 && db->log.position.generation == generation)
+		r = database_begin_generation(db, db->log.position.txid,
+					      db->log.position.checksum, db->log.extent,
+					      &mark, err);
+	if (r == 0)
+		hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
+	return r < 0 ? r : remember(db, err);
+}
+
+int recover_database(struct database *db, struct error *err)
+{
+	struct evidence ignored;
+	bool clean;
+	int r;
+
+	LOCK_SCOPE(&db->mutex);
+	r = database_load(db, err);
+	if (r < 0)
+		return error_wrap(err, "%s", db->name);
+	db->suspect = false;
+	clean = hashfile_clean(&db->hashes, &ignored);
+	if (untouched(db)) {
+		r = remember(db, err);
+	} else {
+		r = hashfile_mark_dirty(&db->hashes, err);
+		if (r == 0)
+			r = reconcile(db, clean, err);
+	}
+	database_unload(db);
+	return r < 0 ? error_wrap(err, "%s", db->name) : 0;
+}

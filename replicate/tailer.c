@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+#include "replicate/tailer.h"
+
+#include "base/clock.h"
+#include "base/hook.h"
+#include "replicate/catalog_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+
+#define HOT_MS 50	 /* how long commits are expected after the last one */
+#define LOOK_MS 1	 /* between two looks at a busy database */
+#define IDLE_LOOK_MS 1000 /* between two looks at an idle one */
+#define RETAIN_MS 30000
+
+int tailer_init(struct tailer *tailer, struct catalog *catalog, struct error *err)
+{
+	*tailer = (struct tailer){ .catalog = catalog, .bell_fd = -1, .inotify_fd = -1 };
+	pthread_mutex_init(&tailer->mutex, NULL);
+	tailer->bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (tailer->bell_fd < 0)
+		return error_set_errno(err, errno, "cannot create an eventfd");
+	/* Without inotify (limits) capture is as right, only less prompt. */
+	tailer->inotify_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	return 0;
+}
+
+void tailer_done(struct tailer *tailer)
+{
+	if (tailer->catalog == NULL)
+		return;
+	tailer_stop(tailer);
+	if (tailer->bell_fd >= 0)
+		close(tailer->bell_fd);
+	if (tailer->inotify_fd >= 0)
+		close(tailer->inotify_fd);
+	free(tailer->open);
+	pthread_mutex_destroy(&tailer->mutex);
+}
+
+static void ring(struct tailer *tailer)
+{
+	uint64_t one = 1;
+	ssize_t n = write(tailer->bell_fd, &one, sizeof(one));
+
+	(void)n; /* EAGAIN: it is ringing already */
+}
+
+void tailer_add(struct database *db)
+{
+	struct tailer *tailer = &db->catalog->tailer;
+	struct database **open;
+
+	pthread_mutex_lock(&tailer->mutex);
+	open = db->listed ? NULL : realloc(tailer->open, (tailer->n_open + 1) * sizeof(*open));
+	if (open != NULL) {
+		tailer->open = open;
+		open[tailer->n_open++] = database_ref(db);
+		db->listed = true;
+		db->hot_until_ms = clock_mono_ms() + HOT_MS;
+	}
+	pthread_mutex_unlock(&tailer->mutex);
+	ring(tailer);
+}
+
+static void remove_watch(struct tailer *tailer, struct database *db)
+{
+	if (db->watch >= 0)
+		inotify_rm_watch(tailer->inotify_fd, db->watch);
+	db->watch = -1;
+}
+
+void tailer_remove(struct database *db)
+{
+	struct tailer *tailer = &db->catalog->tailer;
+	bool listed;
+
+	pthread_mutex_lock(&tailer->mutex);
+	listed = db->listed;
+	db->listed = false;
+	remove_watch(tailer, db);
+	for (size_t i = 0; i < tailer->n_open; i++) {
+		if (tailer->open[i] == db)
+			tailer->open[i--] = tailer->open[--tailer->n_open];
+	}
+	pthread_mutex_unlock(&tailer->mutex);
+	if (listed)
+		database_unref(db); /* the caller has one of its own */
+}
+
+void tailer_ring(struct database *db)
+{
+	struct tailer *tailer = &db->catalog->tailer;
+
+	if (!atomic_load(&tailer->idle))
+		return;
+	pthread_mutex_lock(&tailer->mutex);
+	db->hot_until_ms = clock_mono_ms() + HOT_MS;
+	pthread_mutex_unlock(&tailer->mutex);
+	ring(tailer);
+}
+
+/* Waits for a write to the -wal, once. Only the tailer's thread calls this. */
+static void add_watch(struct tailer *tailer, struct database *db, int wal_fd)
+{
+	char path[64];
+
+	if (tailer->inotify_fd < 0 || wal_fd < 0)
+		return;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", wal_fd);
+	db->watch = inotify_add_watch(tailer->inotify_fd, path, IN_MODIFY | IN_ONESHOT);
+}
+
+/* Looks at one database; whether its position moved. */
+static bool look(struct tailer *tailer, struct database *db, bool arm)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	uint64_t before;
+	bool moved;
+
+	LOCK_SCOPE(&db->mutex);
+	if (!db->loaded || db->ended)
+		return false;
+	before = db->log.position.txid;
+	/* Arm first: a commit after the look then rings. */
+	if (arm) {
+		pthread_mutex_lock(&tailer->mutex);
+		if (db->listed && db->watch < 0)
+			add_watch(tailer, db, db->tail.fd);
+		pthread_mutex_unlock(&tailer->mutex);
+	}
+	if (capture_catch_up(db, &err) < 0)
+		return false; /* it is in trouble, status says so; try again later */
+	moved = db->log.position.txid != before;
+	return moved;
+}
+
+static bool look_if_due(struct tailer *tailer, struct database *db, int64_t now_ms)
+{
+	bool hot;
+	bool due;
+	bool arm;
+
+	pthread_mutex_lock(&tailer->mutex);
+	hot = db->hot_until_ms > now_ms;
+	due = hot || now_ms - db->looked_ms >= IDLE_LOOK_MS || db->watch < 0;
+	arm = !hot && db->watch < 0;
+	if (due)
+		db->looked_ms = now_ms;
+	pthread_mutex_unlock(&tailer->mutex);
+	if (!due || !look(tailer, db, arm))
+		return hot;
+	pthread_mutex_lock(&tailer->mutex);
+	db->hot_until_ms = now_ms + HOT_MS;
+	/* While busy the watch would only cost the writers. */
+	remove_watch(tailer, db);
+	pthread_mutex_unlock(&tailer->mutex);
+	return true;
+}
+
+/* Copies the list, with references; NULL when it is empty. */
+static struct database **copy_open(struct tailer *tailer, size_t *ret_n)
+{
+	struct database **copy;
+
+	LOCK_SCOPE(&tailer->mutex);
+	*ret_n = 0;
+	copy = calloc(tailer->n_open + 1, sizeof(struct database *));
+	for (size_t i = 0; copy != NULL && i < tailer->n_open; i++)
+		copy[(*ret_n)++] = database_ref(tailer->open[i]);
+	return copy;
+}
+
+static bool look_at_all(struct tailer *tailer)
+{
+	int64_t now_ms = clock_mono_ms();
+	size_t n;
+	struct database **open = copy_open(tailer, &n);
+	bool hot = false;
+
+	for (size_t i = 0; i < n; i++)
+		hot |= look_if_due(tailer, open[i], now_ms);
+	catalog_list_free(open, n);
+	return hot;
+}
+
+/* Takes the inotify events; databases that were written are busy from now on. */
+static void take_events(struct tailer *tailer)
+{
+	char bytes[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	ssize_t n;
+
+	if (tailer->inotify_fd < 0)
+		return;
+	while ((n = read(tailer->inotify_fd, bytes, sizeof(bytes))) > 0) {
+		const struct inotify_event *event;
+
+		LOCK_SCOPE(&tailer->mutex);
+		for (char *at = bytes; at < bytes + n; at += sizeof(*event) + event->len) {
+			event = (const struct inotify_event *)at;
+			for (size_t i = 0; i < tailer->n_open; i++) {
+				struct database *db = tailer->open[i];
+
+				if (db->watch != event->wd)
+					continue;
+				db->hot_until_ms = clock_mono_ms() + HOT_MS;
+				if (event->mask & (IN_IGNORED | IN_MODIFY))
+					db->watch = -1;
+			}
+		}
+	}
+}
+
+static uint64_t needed(struct tailer *tailer, struct database *db)
+{
+	const struct catalog_retention *retention = &tailer->retention;
+
+	return retention->needed != NULL ? retention->needed(retention->arg, db) : UINT64_MAX;
+}
+
+/* The share of the cap that one database's log may keep: all, less the others'. */
+static void retain(struct tailer *tailer)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	int64_t before_us = clock_wall_us() - tailer->retention.keep_us;
+	struct database **list;
+	uint64_t total = 0;
+	size_t n;
+
+	if (catalog_list(tailer->catalog, true, &list, &n, &ignored) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		total += txlog_size(database_log(list[i]));
+	for (size_t i = 0; i < n; i++) {
+		struct txlog *log = database_log(list[i]);
+		uint64_t size = txlog_size(log);
+		uint64_t max = tailer->retention.max_bytes;
+		uint64_t over = total > max ? total - max : 0;
+
+		total -= txlog_retain(log, before_us, size > over ? size - over : 0,
+				      needed(tailer, list[i]));
+	}
+	catalog_list_free(list, n);
+}
+
+static void *run(void *arg)
+{
+	struct tailer *tailer = arg;
+	bool held = hook_enabled("hold-tailer");
+
+	pthread_setname_np(pthread_self(), "tailer");
+	while (!atomic_load(&tailer->stopping)) {
+		struct pollfd fds[2] = {
+			{ .fd = tailer->bell_fd, .events = POLLIN },
+			{ .fd = tailer->inotify_fd, .events = POLLIN },
+		};
+		bool hot = !held && look_at_all(tailer);
+		uint64_t rings;
+		ssize_t n;
+
+		if (clock_mono_ms() - tailer->retained_ms >= RETAIN_MS) {
+			tailer->retained_ms = clock_mono_ms();
+			retain(tailer);
+		}
+		atomic_store(&tailer->idle, !hot);
+		poll(fds, ARRAY_LEN(fds), hot ? LOOK_MS : IDLE_LOOK_MS);
+		n = read(tailer->bell_fd, &rings, sizeof(rings));
+		(void)n;
+		take_events(tailer);
+	}
+	return NULL;
+}
+
+int tailer_start(struct tailer *tailer, const struct catalog_retention *retention,
+		 struct error *err)
+{
+	int r;
+
+	tailer->retention = *retention;
+	tailer->retained_ms = clock_mono_ms();
+	r = pthread_create(&tailer->thread, NULL, run, tailer);
+	if (r != 0)
+		return error_set_errno(err, r, "cannot start the tailer thread");
+	tailer->started = true;
+	return 0;
+}
+
+void tailer_stop(struct tailer *tailer)
+{
+	if (!tailer->started)
+		return;
+	atomic_store(&tailer->stopping, true);
+	ring(tailer);
+	pthread_join(tailer->thread, NULL);
+	tailer->started = false;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef REPLICATE_WAL_TAIL_H
+#define REPLICATE_WAL_TAIL_H
+
+#include "base/error.h"
+#include "replicate/record.h"
+#include "replicate/wal.h"
+#include "replicate/walmap.h"
+
+#include <stdbool.h>
+
+/*
+ * Follows one database's WAL: how far it has been captured, and how far SQLite
+ * has published it.
+ *
+ * A commit is what SQLite has published in the WAL-index. Where that cannot be
+ * seen (exclusive locking, a -shm in the page cache of the mount, nobody has it
+ * open) the commit frame is the commit, judged as SQLite's recovery does.
+ *
+ * The engine is fed at barriers. A checkpoint announces itself by truncating the
+ * database before any writer may restart the WAL; there everything published is
+ * captured, and `announced` remembers it. A restart with captured != announced,
+ * a published end that went back, or a captured frame that changed means that
+ * something went past us: TAIL_SUSPECT, and the caller compares all pages.
+ */
+
+/* How far a generation of a WAL (one salt pair) has been captured. */
+struct wal_mark_state {
+	uint32_t salt1;
+	uint32_t salt2;
+	uint32_t captured;  /* frames */
+	uint32_t announced; /* captured at the last barrier that may precede a restart */
+	uint8_t last_head[WAL_FRAME_HEADER_LEN]; /* frame `captured`'s header */
+};
+
+/*
+ * Invariants: 1. page_size 0 = no WAL is followed, captured is 0 and map empty.
+ * 2. map holds the newest of frames 1 … captured of each page.
+ * Owned by its database, under whose mutex all of it is used.
+ */
+struct wal_tail {
+	int fd;	      /* X-wal, or -1 */
+	int index_fd; /* X-shm, or -1 */
+	uint32_t page_size;
+	struct wal_mark_state now;
+	struct wal_mark_state previous; /* the generation before (FACTS B12); captured 0 = none */
+	struct walmap map;
+	bool synced;	    /* the WAL was synced since the last truncation of the database */
+	bool backfill_odd;  /* nBackfill was beyond mxFrame at the last look (FACTS B11) */
+};
+
+enum tail_news {
+	TAIL_NOTHING,	/* captured is all there is */
+	TAIL_FRAMES,	/* frames up to ret_target have been committed */
+	TAIL_SUSPECT,	/* history went past us: compare all pages */
+};
+
+void wal_tail_init(struct wal_tail *tail);
+void wal_tail_done(struct wal_tail *tail);
+
+/* Closes both files; what has been captured is remembered. */
+void wal_tail_close_files(struct wal_tail *tail);
+
+/*
+ * Looks how far the WAL goes. use_index: the WAL-index is trustworthy (a client
+ * has it open, and its bytes are visible). Notices restarts and begins following
+ * the new generation. ret_unannounced is set when a restart came without a
+ * barrier. <0: the files cannot be read, or hold what is not SQLite's.
+ */
+int wal_tail_look(struct wal_tail *tail, bool use_index, uint32_t *ret_target,
+		  bool *ret_unannounced, struct error *err) MUST_CHECK;
+
+/* The WAL was emptied or removed by SQLite: nothing is followed any more. */
+void wal_tail_reset(struct wal_tail *tail);
+
+/*
+ * Follows from a mark of the log on, as after a restart of the daemon. 0: the
+ * WAL holds the mark's frame, captured is set to it and the map is rebuilt from
+ * the frames before, with hashes by hash_of; or it is of another generation, all
+ * of it new, and captured is 0. 1: it is of the mark's generation but does not
+ * hold its frame: compare all pages. -errno.
+ */
+int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark,
+		    uint64_t (*hash_of)(void *arg, uint32_t pgno), void *arg,
+		    struct error *err) MUST_CHECK;
+
+/* Where the last captured frame stands, for the log. */
+struct wal_mark wal_tail_mark(const struct wal_tail *tail);
+
+/* Reads the page of a frame into page. 0; 1 = the file ends before. */
+int wal_tail_read_page(const struct wal_tail *tail, uint32_t frame, uint8_t *page,
+		       struct error *err) MUST_CHECK;
+
+/* Reads a frame's header. 0; 1 = the file ends before. */
+int wal_tail_read_head(const struct wal_tail *tail, uint32_t frame, uint8_t *bytes,
+		       struct error *err) MUST_CHECK;
+
+/*
+ * Whether, behind the captured frames, the WAL goes on with frames that SQLite
+ * has cut out of the checksum chain though it reads them (FACTS B1): only to be
+ * asked where the commit frame is the commit, at a truncation of the database.
+ */
+bool wal_tail_chain_broken(const struct wal_tail *tail);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef TESTS_REPLICATE_MOUNT_VFS_H
+#define TESTS_REPLICATE_MOUNT_VFS_H
+
+#include "replicate/catalog.h"
+
+/*
+ * A SQLite VFS that tells a catalog what the filesystem would: opens, barriers,
+ * releases. For tests of the capture engine in one process; POSIX locks mean
+ * nothing there (the engine's own closes drop them), so one connection at a time.
+ */
+
+/* Registers the VFS "mount" over the default one. root: the folder's path. */
+void mount_vfs_register(struct catalog *catalog, const char *root, bool index_visible);
+void mount_vfs_unregister(void);
+
+#endif
