@@ -498,8 +498,9 @@ void catalog_list_free(struct database **list, size_t n)
 	free(list);
 }
 
-static int adopt_found(struct catalog *catalog, const char *name, struct error *err)
+static int adopt_found(void *arg, const char *name, struct error *err)
 {
+	struct catalog *catalog = arg;
 	struct database *db;
 	int r;
 
@@ -542,7 +543,31 @@ int catalog_recover(struct catalog *catalog, struct error *err)
 {
 	int r = end_missing(catalog, err);
 
-	return r < 0 ? r : catalog_walk(catalog, adopt_found, err);
+	return r < 0 ? r : catalog_each_file(catalog->options.root_fd, adopt_found, catalog, err);
+}
+
+/* Forgets an ended database whose log nobody can want any more. */
+static bool forget_if_old(struct catalog *catalog, struct database *db, int64_t before_us)
+{
+	int64_t time_us;
+
+	txlog_position(&db->log, NULL, &time_us);
+	if (time_us >= before_us || atomic_load(&db->refs) != 1)
+		return false;
+	catalog_remove_state(catalog, db->state_path);
+	database_unref(db);
+	return true;
+}
+
+void catalog_forget_ended(struct catalog *catalog, int64_t before_us)
+{
+	LOCK_SCOPE(&catalog->mutex);
+	for (size_t i = 0; i < catalog->n_ended;) {
+		if (forget_if_old(catalog, catalog->ended[i], before_us))
+			catalog->ended[i] = catalog->ended[--catalog->n_ended];
+		else
+			i++;
+	}
 }
 
 int catalog_start(struct catalog *catalog, const struct catalog_retention *retention,

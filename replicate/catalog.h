@@ -103,6 +103,15 @@ int catalog_start(struct catalog *catalog, const struct catalog_retention *reten
 void catalog_stop(struct catalog *catalog);
 
 /*
+ * Walks the folder root_fd and calls fn for every database file in it and below:
+ * a regular file that begins with SQLite's magic, or that has a -wal or -journal
+ * with content beside it. Blocks for one or two reads a file. 0, or what fn
+ * returned when that was not 0, or -errno.
+ */
+int catalog_each_file(int root_fd, int (*fn)(void *arg, const char *name, struct error *err),
+		      void *arg, struct error *err) MUST_CHECK;
+
+/*
  * Whether name is one of a database's companions (-wal, -shm, -journal), and
  * of which: ret_len is the length of the database's name in it. False for names
  * that are nothing but a suffix.

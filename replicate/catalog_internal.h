@@ -44,11 +44,9 @@ int catalog_each_info(struct catalog *catalog,
 void catalog_remove_state(struct catalog *catalog, const char *state_path);
 
 /*
- * Walks the backing folder and calls fn for every regular file that begins with
- * SQLite's magic or has a -wal or -journal of a valid kind beside it.
+ * Removes the state of databases that ended and were last written before
+ * before_us, unless somebody still refers to them.
  */
-int catalog_walk(struct catalog *catalog, int (*fn)(struct catalog *catalog, const char *name,
-						     struct error *err),
-		 struct error *err) MUST_CHECK;
+void catalog_forget_ended(struct catalog *catalog, int64_t before_us);
 
 #endif

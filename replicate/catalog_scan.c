@@ -167,13 +167,16 @@ static bool is_database(int dir_fd, const char *name)
 	return !catalog_companion(name, &file, &len) && has_companion(dir_fd, name);
 }
 
-typedef int walk_fn(struct catalog *catalog, const char *name, struct error *err);
+struct walk {
+	int root_fd;
+	int (*fn)(void *arg, const char *name, struct error *err);
+	void *arg;
+};
 
-static int walk_dir(struct catalog *catalog, const char *path, int depth, walk_fn *fn,
-		    struct error *err);
+static int walk_dir(const struct walk *walk, const char *path, int depth, struct error *err);
 
-static int walk_item(struct catalog *catalog, int dir_fd, const char *path, const char *name,
-		     int depth, walk_fn *fn, struct error *err)
+static int walk_item(const struct walk *walk, int dir_fd, const char *path, const char *name,
+		     int depth, struct error *err)
 {
 	char *below CLEANUP_FREE = NULL;
 	struct stat st;
@@ -186,16 +189,15 @@ static int walk_item(struct catalog *catalog, int dir_fd, const char *path, cons
 		return error_set(err, ENOMEM, "out of memory");
 	}
 	if (S_ISDIR(st.st_mode))
-		return walk_dir(catalog, below, depth + 1, fn, err);
+		return walk_dir(walk, below, depth + 1, err);
 	if (S_ISREG(st.st_mode) && is_database(dir_fd, name))
-		return fn(catalog, below, err);
+		return walk->fn(walk->arg, below, err);
 	return 0;
 }
 
-static int walk_dir(struct catalog *catalog, const char *path, int depth, walk_fn *fn,
-		    struct error *err)
+static int walk_dir(const struct walk *walk, const char *path, int depth, struct error *err)
 {
-	DIR *dir CLEANUP(close_dir) = open_dir(catalog->options.root_fd, path);
+	DIR *dir CLEANUP(close_dir) = open_dir(walk->root_fd, path);
 	struct dirent *item;
 	int r = 0;
 
@@ -208,12 +210,15 @@ static int walk_dir(struct catalog *catalog, const char *path, int depth, walk_f
 		if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
 		    (depth == 0 && strcmp(item->d_name, ".replitedfs") == 0))
 			continue;
-		r = walk_item(catalog, dirfd(dir), path, item->d_name, depth, fn, err);
+		r = walk_item(walk, dirfd(dir), path, item->d_name, depth, err);
 	}
 	return r;
 }
 
-int catalog_walk(struct catalog *catalog, walk_fn *fn, struct error *err)
+int catalog_each_file(int root_fd, int (*fn)(void *arg, const char *name, struct error *err),
+		      void *arg, struct error *err)
 {
-	return walk_dir(catalog, "", 0, fn, err);
+	struct walk walk = { root_fd, fn, arg };
+
+	return walk_dir(&walk, "", 0, err);
 }

@@ -243,6 +243,7 @@ static void retain(struct tailer *tailer)
 				      needed(tailer, list[i]));
 	}
 	catalog_list_free(list, n);
+	catalog_forget_ended(tailer->catalog, before_us);
 }
 
 static void *run(void *arg)

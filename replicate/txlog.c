@@ -186,7 +186,8 @@ static int load_files(struct txlog *log, struct error *err)
 		if (i != log->n_files - 1)
 			return error_set(err, EBADMSG, "log file %08x is cut off",
 					 log->files[i].number);
-		txlog_file_remove(log, &log->files[i]);
+		if (!log->read_only)
+			txlog_file_remove(log, &log->files[i]);
 		log->n_files--;
 		/* log->head must be the last whole file's. */
 		i = i > 0 ? i - 1 : 0;
@@ -281,7 +282,7 @@ static void trim_index(struct txlog *log, const struct txlog_file *file)
 static int scan_last(struct txlog *log, struct txlog_state *state, struct error *err)
 {
 	struct txlog_file *file = txlog_last(log);
-	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", O_RDWR);
+	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", log->read_only ? O_RDONLY : O_RDWR);
 	CLEANUP_ERROR struct error damage = ERROR_INIT;
 	uint64_t size = file->end;
 	uint64_t end;
@@ -294,7 +295,8 @@ static int scan_last(struct txlog *log, struct txlog_state *state, struct error 
 	log->mark = log->head.mark;
 	end = scan_records(log, fd, scan_start(log, file), size, &damage);
 	file->end = end;
-	trim_index(log, file);
+	if (!log->read_only)
+		trim_index(log, file);
 	if (end == size)
 		return 0;
 	if (record_behind(fd, end, size, log->position.txid)) {
@@ -303,20 +305,20 @@ static int scan_last(struct txlog *log, struct txlog_state *state, struct error 
 		return error_wrap(err, "log file %08x at byte %" PRIu64, file->number, end);
 	}
 	state->torn = size - end;
-	if (ftruncate(fd, (off_t)end) < 0)
+	if (!log->read_only && ftruncate(fd, (off_t)end) < 0)
 		return error_set_errno(err, errno, "cannot cut log file %08x", file->number);
 	return 0;
 }
 
-int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_limit,
-	       struct txlog_state *ret_state, struct error *err)
+static int open_log(struct txlog *log, int root_fd, const char *path, bool read_only,
+		    struct txlog_state *ret_state, struct error *err)
 {
 	int r;
 
 	*log = (struct txlog){
 		.root_fd = root_fd,
 		.path = strdup(path),
-		.file_limit = file_limit,
+		.read_only = read_only,
 		.fd = -1,
 		.index_fd = -1,
 		.hash = hash_stream_new(),
@@ -324,7 +326,7 @@ int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_l
 	*ret_state = (struct txlog_state){ 0 };
 	pthread_mutex_init(&log->mutex, NULL);
 	r = log->path != NULL && log->hash != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
-	if (r == 0)
+	if (r == 0 && !read_only)
 		r = file_make_dir(root_fd, path, 0700, err);
 	if (r == 0)
 		r = list_files(log, err);
@@ -340,6 +342,21 @@ int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_l
 	log->new_generation = ret_state->fresh || ret_state->damaged;
 	txlog_discard(log);
 	return 0;
+}
+
+int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_limit,
+	       struct txlog_state *ret_state, struct error *err)
+{
+	int r = open_log(log, root_fd, path, false, ret_state, err);
+
+	log->file_limit = file_limit;
+	return r;
+}
+
+int txlog_open_read_only(struct txlog *log, int root_fd, const char *path,
+			 struct txlog_state *ret_state, struct error *err)
+{
+	return open_log(log, root_fd, path, true, ret_state, err);
 }
 
 void txlog_close(struct txlog *log)

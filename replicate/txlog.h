@@ -45,6 +45,7 @@ struct txlog {
 	int root_fd;	/* folder that path is relative to; not owned */
 	char *path;
 	uint64_t file_limit; /* a new file is begun behind this many bytes */
+	bool read_only;
 	pthread_mutex_t mutex;
 	struct txlog_file *files;
 	size_t n_files;
@@ -89,6 +90,14 @@ struct txlog_state {
  */
 int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_limit,
 	       struct txlog_state *ret_state, struct error *err) MUST_CHECK;
+
+/*
+ * The same for reading only, as from another process than the log's writer:
+ * nothing is created or cut off; what is not a whole record yet does not count.
+ * No other function that changes the log may be called then.
+ */
+int txlog_open_read_only(struct txlog *log, int root_fd, const char *path,
+			 struct txlog_state *ret_state, struct error *err) MUST_CHECK;
 
 /* Closes descriptors that only a writer needs; the next append opens them again. */
 void txlog_idle(struct txlog *log);
