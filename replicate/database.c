@@ -143,8 +143,10 @@ int database_settle(struct database *db, struct error *err)
 		return 0;
 	db->have_evidence = false;
 	r = compare_all(db, err);
-	if (r != 0)
+	if (r != 0) {
+		db->suspect = true;
 		return r;
+	}
 	db->evidence = now;
 	db->have_evidence = true;
 	database_changed(db);
@@ -320,6 +322,7 @@ static int begin_main_truncate(struct database *db, struct error *err)
 		r = txlog_sync(&db->log, err);
 		if (r < 0)
 			return r;
+		db->tail.synced = false;
 	}
 	db->tail.now.announced = db->tail.now.captured;
 	return 0;
@@ -413,8 +416,21 @@ struct position database_position(struct database *db, struct extent *ret_extent
 
 int database_sync_log(struct database *db, struct error *err)
 {
+	struct txlog_sync_pending pending;
+	int r;
+
+	pthread_mutex_lock(&db->mutex);
+	r = txlog_sync_begin(&db->log, &pending, err);
+	pthread_mutex_unlock(&db->mutex);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	/* Commits and barriers go on meanwhile. */
+	r = fdatasync(pending.fd) < 0 ? -errno : 0;
 	LOCK_SCOPE(&db->mutex);
-	return txlog_sync(&db->log, err);
+	r = txlog_sync_end(&db->log, &pending, r, err);
+	if (!db->loaded)
+		txlog_idle(&db->log);
+	return r;
 }
 
 int database_status(struct database *db, struct database_status *ret_status, struct error *err)

@@ -11,7 +11,7 @@
 #define HEAD_LEN 4096u
 #define MAGIC "RPLTHASH" /* 8 bytes, no terminator */
 #define VERSION 1u
-#define GROW_PAGES (1u << 16) /* hashes are reserved in steps of 512 KiB */
+#define CAPACITY_MIN 512u
 
 /* Offsets in the head. */
 enum {
@@ -88,7 +88,7 @@ int hashfile_open(struct hashfile *file, int root_fd, const char *path, const st
 	if (r >= 0) {
 		capacity = st.st_size > (off_t)HEAD_LEN ?
 				   ((uint64_t)st.st_size - HEAD_LEN) / 8 : 0;
-		r = map_file(file, fd, MAX(capacity, (uint64_t)512), err);
+		r = map_file(file, fd, MAX(capacity, (uint64_t)CAPACITY_MIN), err);
 	}
 	if (r < 0) {
 		hashfile_close(file);
@@ -120,7 +120,7 @@ int hashfile_reserve(struct hashfile *file, uint32_t n_pages, struct error *err)
 	fd = open_file(file, err);
 	if (fd < 0)
 		return fd;
-	return map_file(file, fd, (n_pages / GROW_PAGES + 1) * (uint64_t)GROW_PAGES, err);
+	return map_file(file, fd, (uint64_t)n_pages + n_pages / 4 + CAPACITY_MIN, err);
 }
 
 uint64_t hashfile_get(const struct hashfile *file, uint32_t pgno)

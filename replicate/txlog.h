@@ -59,7 +59,8 @@ struct txlog {
 	int fd;			/* the last file, or -1 while it is closed */
 	int index_fd;
 	uint64_t indexed;	/* offset of the last indexed record */
-	bool dirty;		/* records were written since the last sync */
+	uint64_t n_published;	/* flushes so far */
+	uint64_t n_synced;	/* as many of them are durable */
 	bool dir_dirty;		/* a file was made since the last sync */
 	struct buf pending;	/* bytes behind the published end, not yet written */
 	uint64_t spilled;	/* bytes behind the published end that were written early */
@@ -132,8 +133,26 @@ static inline size_t txlog_pending(const struct txlog *log)
 	return log->pending.len;
 }
 
-/* Makes all published records durable. Cheap when nothing is new. 0 or -errno. */
+/*
+ * Makes all published records durable; cheap when nothing is new. After a failed
+ * sync the file is given up: the next record must begin a new generation. 0 or
+ * -errno.
+ */
 int txlog_sync(struct txlog *log, struct error *err) MUST_CHECK;
+
+/*
+ * The same in two steps, so that the writer can go on during the sync. begin: 1
+ * = nothing to do; 0: call fdatasync(ret_pending->fd), then end with its result
+ * (0 or -errno), which closes it. Begin and end are the writer's calls.
+ */
+struct txlog_sync_pending {
+	int fd;
+	uint64_t n_published;
+};
+int txlog_sync_begin(struct txlog *log, struct txlog_sync_pending *ret_pending,
+		     struct error *err) MUST_CHECK;
+int txlog_sync_end(struct txlog *log, struct txlog_sync_pending *pending, int result,
+		   struct error *err) MUST_CHECK;
 
 /* The position after the last published record, and the size there. */
 struct position txlog_position(struct txlog *log, struct extent *ret_extent, int64_t *ret_time_us);

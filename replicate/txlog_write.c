@@ -80,7 +80,7 @@ static int next_file(struct txlog *log, struct error *err)
 		.extent = log->extent,
 		.base_time_us = log->time_us,
 	};
-	int r = log->dirty ? txlog_sync(log, err) : 0;
+	int r = log->n_published != log->n_synced ? txlog_sync(log, err) : 0;
 
 	if (r < 0)
 		return r;
@@ -106,7 +106,7 @@ int txlog_begin_generation(struct txlog *log, const struct log_header *head, str
 	pthread_mutex_unlock(&log->mutex);
 	r = next_file(log, err);
 	if (r == 0) {
-		log->dirty = true;
+		log->n_published++;
 		log->new_generation = false;
 		r = txlog_sync(log, err);
 	} else {
@@ -246,7 +246,7 @@ static void publish(struct txlog *log)
 	log->mark = log->next_mark;
 	pthread_mutex_unlock(&log->mutex);
 	log->spilled = 0;
-	log->dirty = true;
+	log->n_published++;
 }
 
 int txlog_flush(struct txlog *log, struct error *err)
@@ -276,28 +276,54 @@ int txlog_flush(struct txlog *log, struct error *err)
 	return 0;
 }
 
-int txlog_sync(struct txlog *log, struct error *err)
+static int sync_dir(struct txlog *log, struct error *err)
+{
+	int fd CLEANUP_FD = -1;
+
+	if (!log->dir_dirty)
+		return 0;
+	fd = openat(log->root_fd, log->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		return error_set_errno(err, errno, "cannot sync the log folder");
+	log->dir_dirty = false;
+	return 0;
+}
+
+int txlog_sync_begin(struct txlog *log, struct txlog_sync_pending *ret_pending, struct error *err)
 {
 	int r;
 
-	if (!log->dirty && !log->dir_dirty)
-		return 0;
+	if (log->n_published == log->n_synced)
+		return 1;
 	r = open_last(log, err);
+	if (r == 0)
+		r = sync_dir(log, err);
 	if (r < 0)
 		return r;
-	if (fdatasync(log->fd) < 0) {
+	ret_pending->n_published = log->n_published;
+	ret_pending->fd = fcntl(log->fd, F_DUPFD_CLOEXEC, 0);
+	return ret_pending->fd < 0 ? error_set_errno(err, errno, "cannot sync the log") : 0;
+}
+
+int txlog_sync_end(struct txlog *log, struct txlog_sync_pending *pending, int result,
+		   struct error *err)
+{
+	close(pending->fd);
+	if (result < 0) {
 		/* Another try may report success for pages that are gone. */
 		log->new_generation = true;
-		return error_set_errno(err, errno, "cannot sync the transaction log");
+		return error_set_errno(err, -result, "cannot sync the transaction log");
 	}
-	if (log->dir_dirty) {
-		int dir_fd CLEANUP_FD =
-			openat(log->root_fd, log->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		if (dir_fd < 0 || fsync(dir_fd) < 0)
-			return error_set_errno(err, errno, "cannot sync the log folder");
-	}
-	log->dirty = false;
-	log->dir_dirty = false;
+	log->n_synced = MAX(log->n_synced, pending->n_published);
 	return 0;
+}
+
+int txlog_sync(struct txlog *log, struct error *err)
+{
+	struct txlog_sync_pending pending;
+	int r = txlog_sync_begin(log, &pending, err);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return txlog_sync_end(log, &pending, fdatasync(pending.fd) < 0 ? -errno : 0, err);
 }
