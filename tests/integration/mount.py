@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: MIT
+"""A replitedfs mount under test: start it, look into it, end it without a trace."""
+
+import contextlib
+import ctypes
+import glob
+import json
+import os
+import pathlib
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+
+BIN = os.environ.get("REPLITEDFS_BIN", "build/release/replitedfs")
+BUILD = pathlib.Path(os.environ.get("REPLITEDFS_BUILD", pathlib.Path(BIN).parent))
+REPLAY = BUILD / "tests" / "tools" / "replay"
+DEADLINE_S = 60
+
+
+def wait_for(condition, what="the condition", seconds=DEADLINE_S):
+    """Waits until condition() is true and returns its value."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"gave up waiting for {what}"
+        time.sleep(0.01)
+
+
+def run_cli(*args, env=None, check=True, timeout=300, cwd=None):
+    """Runs the program; returns the completed process, output as text."""
+    done = subprocess.run(
+        [BIN, *map(str, args)],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        cwd=cwd,
+    )
+    if check:
+        assert done.returncode == 0, f"{args}: exit {done.returncode}\n{done.stderr}"
+    return done
+
+
+def mounted_at(path):
+    """The mountinfo lines of mounts at path."""
+    found = []
+    for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines():
+        if line.split()[4] == str(path):
+            found.append(line)
+    return found
+
+
+def abort_connection(path):
+    """Ends the FUSE connection of a hung mount, through fusectl in a namespace of its own."""
+    for line in mounted_at(path):
+        minor = line.split()[2].split(":")[1]
+        script = (
+            "mount -t fusectl none /sys/fs/fuse/connections && "
+            f"echo 1 > /sys/fs/fuse/connections/{minor}/abort"
+        )
+        subprocess.run(["unshare", "-m", "sh", "-c", script], timeout=30, check=False)
+
+
+def process_children(pid):
+    """The direct children of a process."""
+    with contextlib.suppress(OSError):
+        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        return [int(word) for word in text.split()]
+    return []
+
+
+def alive(pid):
+    """Whether the process exists and is no zombie."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class Mount:
+    """One folder served by the program; state is kept outside so that tests can read it."""
+
+    def __init__(self, root, capture="auto", hooks="", backup=False, env=None, options=()):
+        self.root = pathlib.Path(root)
+        self.dir = self.root / "data"
+        self.state = self.root / "state"
+        self.backup = self.root / "backup" if backup else None
+        self.sockets = self.root / "sockets"
+        for folder in (self.dir, self.state, self.sockets):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self.backup:
+            self.backup.mkdir(exist_ok=True)
+        self.options = list(options)
+        self.env = {
+            "REPLITEDFS_MOUNT_CAPTURE": capture,
+            "REPLITEDFS_MOUNT_STATE_DIR": str(self.state),
+            "REPLITEDFS_MOUNT_CONTROL_SOCKET_DIR": str(self.sockets),
+            **({"REPLITEDFS_TEST_HOOKS": hooks} if hooks else {}),
+            **(env or {}),
+        }
+        self.pids = []
+
+    # -- life
+
+    def start(self, check=True):
+        """Mounts; with check=False returns the failed process instead of raising."""
+        args = ["mount", *self.options]
+        if self.backup:
+            args += ["--backup", str(self.backup)]
+        done = run_cli(*args, self.dir, env=self.env, check=check, timeout=120)
+        if done.returncode == 0:
+            self.pids = self._find_pids()
+        return done
+
+    def _find_pids(self):
+        pid = self.status()["pid"]
+        parent = int(pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        return [parent, pid] if parent > 1 else [pid]
+
+    @property
+    def daemon(self):
+        """The pid of the daemon."""
+        return self.pids[-1]
+
+    @property
+    def supervisor(self):
+        """The pid of the supervisor."""
+        return self.pids[0]
+
+    def unmount(self, timeout=60):
+        """Unmounts and waits until the processes have drained and gone."""
+        end = time.monotonic() + timeout
+        while True:
+            done = subprocess.run(
+                ["fusermount3", "-u", str(self.dir)], capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0 or not mounted_at(self.dir):
+                break
+            assert time.monotonic() < end, f"cannot unmount: {done.stderr}\n{self.log()}"
+            time.sleep(0.05)
+        wait_for(lambda: not any(map(alive, self.pids)), f"the daemon's end\n{self.log()}", timeout)
+
+    def kill(self, *pids):
+        """kill -9 of processes of this mount (default: all), and waits for their end."""
+        victims = pids or self.pids
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not any(map(alive, victims)), "the killed processes' end")
+
+    def clean_up(self):
+        """Whatever a test left: ends it."""
+        for _ in range(50):
+            if not mounted_at(self.dir):
+                break
+            done = subprocess.run(
+                ["fusermount3", "-u", str(self.dir)], capture_output=True, check=False
+            )
+            if done.returncode != 0:
+                time.sleep(0.1)
+        if mounted_at(self.dir):
+            abort_connection(self.dir)
+            for pid in self.pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            subprocess.run(["umount", "-l", str(self.dir)], capture_output=True, check=False)
+        end = time.monotonic() + 40
+        while any(map(alive, self.pids)) and time.monotonic() < end:
+            time.sleep(0.02)
+        for pid in self.pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    # -- looking at it
+
+    def status(self):
+        """`status --json`, parsed."""
+        return json.loads(run_cli("status", "--json", self.dir, env=self.env).stdout)
+
+    def database(self, name):
+        """The status of one database."""
+        for database in self.status()["databases"]:
+            if database["name"] == name:
+                return database
+        raise KeyError(f"{name} is not in status")
+
+    def log(self):
+        """What the program has logged."""
+        text = ""
+        for path in sorted(self.state.glob("log/*")):
+            text += path.read_text(errors="replace")
+        return text
+
+    def database_id(self, name):
+        """The id of a database, from the state folder (works when unmounted)."""
+        for info in self.state.glob("db/*/info"):
+            document = json.loads(info.read_text().split("\n", 1)[1])
+            if document["name"] == name and not document["ended"]:
+                return document["id"]
+        raise KeyError(f"{name} is not in the state folder")
+
+    def settle(self, name):
+        """Waits until the log has everything that is committed, by its position standing still."""
+        last = None
+        same = 0
+        end = time.monotonic() + DEADLINE_S
+        while same < 3:
+            now = self.database(name)["position"]
+            same = same + 1 if now == last else 0
+            last = now
+            assert time.monotonic() < end, "the position does not come to rest"
+            time.sleep(0.03)
+        return last
+
+    def replay(self, name, keep=None):
+        """Replays the database's log into an empty file; returns what `replay` reports."""
+        out = keep or self.root / f"replay-{time.monotonic_ns()}"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(out)
+        done = subprocess.run(
+            [str(REPLAY), str(self.state), self.database_id(name), str(out)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"replay: {done.stdout} {done.stderr}"
+        report = json.loads(done.stdout)
+        report["file"] = out
+        return report
+
+
+# -- comparing databases
+
+
+def checkpointed_copy(database, to):
+    """A copy of a database that nobody writes, with its WAL folded in, made by SQLite."""
+    shutil.copyfile(database, to)
+    wal = f"{database}-wal"
+    if os.path.exists(wal) and os.path.getsize(wal):
+        shutil.copyfile(wal, f"{to}-wal")
+        connection = sqlite3.connect(to, isolation_level=None)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.close()
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{to}{suffix}")
+    return to
+
+
+def page_size_of(path):
+    """The page size that a database's header says."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(18)[16:18], "big")
+    return 65536 if size == 1 else size
+
+
+def differing_pages(a, b, page_size=None, mode_bytes=True):
+    """The numbers of the pages that differ; lengths count. mode_bytes=False masks bytes 18, 19."""
+    page_size = page_size or page_size_of(a)
+    with open(a, "rb") as file:
+        one = bytearray(file.read())
+    with open(b, "rb") as file:
+        two = bytearray(file.read())
+    if not mode_bytes:
+        one[18:20] = two[18:20] = b"\0\0"
+    n = max(len(one), len(two))
+    return [
+        at // page_size + 1
+        for at in range(0, n, page_size)
+        if one[at : at + page_size] != two[at : at + page_size]
+    ]
+
+
+def assert_captured(mount, name, records=None, merged=None):
+    """The log of an unmounted (or resting) database, replayed, equals it page by page."""
+    report = mount.replay(name)
+    copy = mount.root / "expected.db"
+    checkpointed_copy(mount.dir / name, copy)
+    differ = differing_pages(copy, report["file"])
+    os.unlink(copy)
+    os.unlink(report["file"])
+    assert not differ, f"{len(differ)} pages differ, first {differ[:5]}: {report}"
+    assert report["checksum_ok"], report
+    assert not report["time_went_back"], report
+    if records is not None:
+        assert report["records"] == records, report
+    if merged is not None:
+        assert report["merged"] == merged, report
+    return report
+
+
+def preload(source, to):
+    """Compiles a small library for LD_PRELOAD from C source text."""
+    path = pathlib.Path(to)
+    c_file = path.with_suffix(".c")
+    c_file.write_text(source)
+    subprocess.run(
+        ["cc", "-shared", "-fPIC", "-O1", "-o", str(path), str(c_file), "-ldl"], check=True
+    )
+    return str(path)
+
+
+def clone_namespace():
+    """Puts this process in a mount namespace of its own (for helper processes only)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.unshare(0x00020000) == 0, os.strerror(ctypes.get_errno())
+
+
+def list_state_logs(mount, name):
+    """The files of a database's transaction log, oldest first."""
+    return sorted(glob.glob(str(mount.state / "db" / mount.database_id(name) / "*.log")))

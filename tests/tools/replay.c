@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * replay STATE_DIR DATABASE_ID OUTPUT
+ *
+ * For tests: replays a database's transaction log, from its very beginning,
+ * into the empty file OUTPUT, verifying every record, page and checksum on the
+ * way, and computes the checksum of the result from scratch. Prints what it saw
+ * as JSON. Exits 1 with the error as JSON when anything does not fit, 2 when the
+ * log does not begin with an empty database.
+ */
+#include "base/file.h"
+#include "replicate/apply.h"
+#include "replicate/page.h"
+#include "replicate/txlog.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+
+struct seen {
+	uint64_t n_records;
+	uint64_t n_merged;
+	uint64_t n_undoable;
+	uint64_t n_generations;
+	int64_t last_us;
+	bool time_went_back;
+};
+
+static int fail(const struct error *err, const struct seen *seen, int code)
+{
+	json_t *json = json_pack("{s:s, s:I}", "error", error_what(err), "records",
+				 (json_int_t)seen->n_records);
+
+	json_dumpf(json, stdout, 0);
+	printf("\n");
+	json_decref(json);
+	return code;
+}
+
+static void count(struct seen *seen, const struct record_header *header)
+{
+	seen->n_records++;
+	seen->n_merged += header->kind == RECORD_MERGED;
+	seen->n_undoable += (header->flags & RECORD_UNDOABLE) != 0;
+	seen->time_went_back |= header->time_us < seen->last_us;
+	seen->last_us = header->time_us;
+}
+
+static int replay(struct txlog *log, struct apply *apply, struct seen *seen, struct error *err)
+{
+	struct position from = txlog_oldest(log, NULL);
+	struct txlog_reader reader;
+	int r = txlog_reader_open(&reader, log, &from, err);
+
+	apply->at.position.generation = from.generation;
+	while (r == 0) {
+		r = txlog_reader_next(&reader, err);
+		if (r == 2) {
+			/* A new generation that goes on from the position reached. */
+			if (reader.head.base.checksum != apply->at.position.checksum ||
+			    reader.head.base.txid != apply->at.position.txid)
+				r = error_set(err, EBADMSG, "the history jumps");
+			else
+				r = 0;
+			apply->at.position.generation = reader.head.base.generation;
+			seen->n_generations++;
+			continue;
+		}
+		if (r == 0) {
+			/* Applying reads the record to its end, which its header outlives. */
+			struct record_header header = reader.records.header;
+
+			r = apply_forward(apply, &reader.records, reader.head.base.generation, err);
+			if (r == 0)
+				count(seen, &header);
+		}
+	}
+	txlog_reader_close(&reader);
+	return r == 1 ? 0 : r;
+}
+
+/* The checksum of the file as it is, hashed anew page by page. */
+static uint64_t scratch_checksum(int fd, struct extent extent)
+{
+	uint8_t page[PAGE_SIZE_MAX];
+	uint64_t checksum = 0;
+
+	for (uint32_t pgno = 1; pgno <= extent.n_pages; pgno++) {
+		if (file_pread(fd, page, extent.page_size, (off_t)(pgno - 1) * extent.page_size) !=
+		    (ssize_t)extent.page_size)
+			return 0;
+		checksum ^= page_hash(pgno, page, extent.page_size);
+	}
+	return checksum;
+}
+
+static int report(struct txlog *log, int fd, const struct seen *seen, const struct apply *apply)
+{
+	uint64_t checksum = scratch_checksum(fd, apply->at.extent);
+	char text[32];
+	json_t *json;
+
+	snprintf(text, sizeof(text), "%016" PRIx64, checksum);
+	json = json_pack("{s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:s, s:b}", "records",
+			 (json_int_t)seen->n_records, "merged", (json_int_t)seen->n_merged,
+			 "undoable", (json_int_t)seen->n_undoable, "generations",
+			 (json_int_t)seen->n_generations + 1, "time_went_back",
+			 seen->time_went_back, "txid", (json_int_t)apply->at.position.txid,
+			 "page_size", (json_int_t)apply->at.extent.page_size, "pages",
+			 (json_int_t)apply->at.extent.n_pages, "checksum", text, "checksum_ok",
+			 checksum == txlog_position(log, NULL, NULL).checksum);
+	json_dumpf(json, stdout, 0);
+	printf("\n");
+	json_decref(json);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	struct txlog_state state;
+	struct apply apply = { 0 };
+	struct seen seen = { 0 };
+	struct txlog log;
+	char path[64];
+	int state_fd;
+	int fd;
+	int r;
+
+	if (argc != 4)
+		return 64;
+	state_fd = open(argv[1], O_RDONLY | O_DIRECTORY);
+	snprintf(path, sizeof(path), "db/%s", argv[2]);
+	if (txlog_open_read_only(&log, state_fd, path, &state, &err) < 0 || state.damaged)
+		return fail(&err, &seen, 1);
+	if (state.fresh || txlog_oldest(&log, NULL).txid != 0) {
+		error_set(&err, ENOENT, "the log does not begin with an empty database");
+		return fail(&err, &seen, 2);
+	}
+	fd = open(argv[3], O_RDWR | O_CREAT | O_EXCL, 0600);
+	r = fd < 0 ? error_set_errno(&err, errno, "cannot create %s", argv[3]) :
+		     apply_init(&apply, fd, &err);
+	if (r == 0)
+		r = replay(&log, &apply, &seen, &err);
+	if (r == 0)
+		r = apply_finish(&apply, &err);
+	r = r < 0 ? fail(&err, &seen, 1) : report(&log, fd, &seen, &apply);
+	apply_done(&apply);
+	txlog_close(&log);
+	return r;
+}
