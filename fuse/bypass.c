@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+#include "fuse/bypass.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "fuse/channel.h"
+#include "fuse/procscan.h"
+#include "replicate/page.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct bypass_lock {
+	struct bypass_lock *next;
+	struct database *db;
+	uint64_t id;
+	unsigned n_opens;
+	int fd; /* -1: there was no file to lock */
+};
+
+void bypass_init(struct bypass *bypass, int root_fd, int sock)
+{
+	memset(bypass, 0, sizeof(*bypass));
+	bypass->root_fd = root_fd;
+	bypass->sock = sock;
+	pthread_mutex_init(&bypass->mutex, NULL);
+}
+
+static void lock_free(struct bypass_lock *lock)
+{
+	if (lock->fd >= 0)
+		close(lock->fd);
+	database_unref(lock->db);
+	free(lock);
+}
+
+void bypass_done(struct bypass *bypass)
+{
+	struct bypass_lock *next;
+
+	for (struct bypass_lock *lock = bypass->locks; lock != NULL; lock = next) {
+		next = lock->next;
+		lock_free(lock);
+	}
+	pthread_mutex_destroy(&bypass->mutex);
+	memset(bypass, 0, sizeof(*bypass));
+}
+
+static struct bypass_lock *find(struct bypass *bypass, struct database *db)
+{
+	struct bypass_lock *lock = bypass->locks;
+
+	while (lock != NULL && lock->db != db)
+		lock = lock->next;
+	return lock;
+}
+
+/* The database file under its present name: it may be renamed at any time. */
+static int open_database(struct bypass *bypass, struct database *db)
+{
+	int fd = -ENOENT;
+
+	for (int i = 0; i < 10 && fd == -ENOENT; i++) {
+		char *name CLEANUP_FREE = database_name(db);
+
+		if (name == NULL)
+			return -ENOMEM;
+		fd = file_open_beneath(bypass->root_fd, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
+	}
+	return fd;
+}
+
+/* Hands the lock to the supervisor and waits until it has it. */
+static void share(struct bypass *bypass, struct bypass_lock *lock)
+{
+	struct channel_message message = { .kind = CHANNEL_HOLD, .id = lock->id };
+	int fd CLEANUP_FD = -1;
+	int r;
+
+	if (bypass->sock < 0)
+		return;
+	r = channel_send(bypass->sock, &message, lock->fd);
+	if (r == 0)
+		r = channel_receive(bypass->sock, &message, &fd);
+	if (r == 0 && (message.kind != CHANNEL_HELD || message.id != lock->id))
+		r = -EBADMSG;
+	if (r == 0)
+		return;
+	log_warn("the supervisor is gone: a crash of this process will let go of the locks that "
+		 "keep other programs off the bare databases");
+	bypass->sock = -1;
+}
+
+static int conflict(struct bypass_lock *lock, struct error *err)
+{
+	char *name CLEANUP_FREE = database_name(lock->db);
+	char *who CLEANUP_FREE = procscan_lock_holder(lock->fd, PAGE_LOCK_OFFSET, PAGE_LOCK_LEN);
+
+	error_set(err, EBUSY, "%s is locked on the bare folder by %s", name ? name : "a database",
+		  who != NULL ? who : "a process");
+	error_why(err, "it reached the file past the mount, by a working directory from before "
+		       "it or in another mount namespace");
+	return error_fix(err, "restart that program so that it sees the mount");
+}
+
+/*
+ * Opens and locks the database file; 0 also when there is no such file. A file
+ * this process may only read is locked by nobody who writes.
+ */
+static int take(struct bypass *bypass, struct bypass_lock *lock, struct error *err)
+{
+	int r;
+
+	lock->fd = open_database(bypass, lock->db);
+	if (lock->fd == -ENOENT || lock->fd == -EROFS) {
+		lock->fd = -1;
+		return 0;
+	}
+	if (lock->fd < 0) {
+		r = lock->fd;
+		lock->fd = -1;
+		return error_set_errno(err, -r, "cannot open the bare database to lock it");
+	}
+	r = file_lock(lock->fd, F_WRLCK, PAGE_LOCK_OFFSET, PAGE_LOCK_LEN);
+	if (r == -EAGAIN || r == -EACCES)
+		return 1;
+	if (r < 0)
+		return error_set_errno(err, -r, "cannot lock the bare database");
+	return 0;
+}
+
+static int hold_first(struct bypass *bypass, struct database *db, struct bypass_lock **ret_lock,
+		      struct error *err)
+{
+	struct bypass_lock *lock = calloc(1, sizeof(*lock));
+	int r;
+
+	if (lock == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	*ret_lock = lock;
+	lock->db = database_ref(db);
+	lock->id = ++bypass->last_id;
+	lock->n_opens = 1;
+	r = take(bypass, lock, err);
+	if (r != 0)
+		return r;
+	if (lock->fd >= 0)
+		share(bypass, lock);
+	lock->next = bypass->locks;
+	bypass->locks = lock;
+	return 0;
+}
+
+int bypass_hold(struct bypass *bypass, struct database *db, struct error *err)
+{
+	struct bypass_lock *lock;
+	int r = 0;
+
+	pthread_mutex_lock(&bypass->mutex);
+	lock = find(bypass, db);
+	if (lock != NULL)
+		lock->n_opens++;
+	else
+		r = hold_first(bypass, db, &lock, err);
+	pthread_mutex_unlock(&bypass->mutex);
+	if (r == 0 || lock == NULL)
+		return r;
+	/* Looking for the one who has it takes long: not under the mutex. */
+	if (r > 0)
+		r = conflict(lock, err);
+	lock_free(lock);
+	return r;
+}
+
+void bypass_drop(struct bypass *bypass, struct database *db)
+{
+	struct channel_message message = { .kind = CHANNEL_DROP };
+	struct bypass_lock **at;
+	struct bypass_lock *lock;
+
+	pthread_mutex_lock(&bypass->mutex);
+	at = &bypass->locks;
+	while (*at != NULL && (*at)->db != db)
+		at = &(*at)->next;
+	lock = *at;
+	if (lock == NULL || --lock->n_opens > 0) {
+		pthread_mutex_unlock(&bypass->mutex);
+		return;
+	}
+	*at = lock->next;
+	message.id = lock->id;
+	if (lock->fd >= 0)
+		(void)!file_lock(lock->fd, F_UNLCK, PAGE_LOCK_OFFSET, PAGE_LOCK_LEN);
+	if (lock->fd >= 0 && bypass->sock >= 0)
+		(void)!channel_send(bypass->sock, &message, -1);
+	pthread_mutex_unlock(&bypass->mutex);
+	lock_free(lock);
+}

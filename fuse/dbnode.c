@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "fuse/dbnode.h"
+
+#include "base/file.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char magic[16] = "SQLite format 3";
+
+void dbnode_done(struct dbnode *dbnode)
+{
+	database_unref(dbnode->db);
+	dbnode->db = NULL;
+}
+
+/* Whether the file next to the companion name is a regular one: its node, if known. */
+static bool base_is_regular(struct filesystem *fs, int dir_fd, const char *name, size_t cut,
+			    struct stat *ret_st)
+{
+	char *base CLEANUP_FREE = strndup(name, strlen(name) - cut);
+
+	return base != NULL && base[0] != '\0' &&
+	       nodes_stat_at(&fs->nodes, dir_fd, base, ret_st) == 0 && S_ISREG(ret_st->st_mode);
+}
+
+/* Tells the engine of the handles that were opened before base was a database. */
+static void attach_base(struct filesystem *fs, const struct stat *st, struct database *db)
+{
+	struct dbnode dbnode = { .db = db, .file = DATABASE_MAIN };
+	struct node *node = nodes_find(&fs->nodes, st);
+
+	if (node == NULL)
+		return;
+	pthread_mutex_lock(&node->open_mutex);
+	if (node->handles != NULL)
+		dbnode_attach(fs, node, &dbnode);
+	pthread_mutex_unlock(&node->open_mutex);
+	nodes_unuse(&fs->nodes, node);
+}
+
+/*
+ * path is that of a companion of the file path[0 … base_len), which is no
+ * database yet. The caller holds names.
+ */
+static int adopt_base(struct filesystem *fs, const char *path, size_t base_len, int dir_fd,
+		      const char *name, struct database **ret_db, struct stat *ret_st,
+		      struct error *err)
+{
+	char *base CLEANUP_FREE = strndup(path, base_len);
+	int r;
+
+	if (base == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	if (!base_is_regular(fs, dir_fd, name, strlen(path) - base_len, ret_st))
+		return 1;
+	r = catalog_adopt(fs->options.catalog, base, ret_db, err);
+	if (r < 0)
+		return error_wrap(err, "%s", base);
+	if (r == 0)
+		log_info("new database name=%s", base);
+	return r;
+}
+
+/* The companion's database, found or adopted. 0 with none when there is none. */
+static int find_companion(struct filesystem *fs, const char *path, size_t base_len, int dir_fd,
+			  const char *name, bool adopt, struct dbnode *dbnode, bool *ret_adopted,
+			  struct stat *ret_st, struct error *err)
+{
+	char *base CLEANUP_FREE = strndup(path, base_len);
+	int r;
+
+	if (base == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	dbnode->db = catalog_find(fs->options.catalog, base);
+	if (dbnode->db != NULL || !adopt)
+		return 0;
+	r = adopt_base(fs, path, base_len, dir_fd, name, &dbnode->db, ret_st, err);
+	*ret_adopted = r == 0;
+	return r < 0 ? r : 0;
+}
+
+int dbnode_of_name(struct filesystem *fs, struct node *parent, int dir_fd, const char *name,
+		   bool adopt, struct dbnode *ret_dbnode, struct error *err)
+{
+	struct buf path CLEANUP_BUF = { 0 };
+	enum database_file file;
+	bool adopted = false;
+	const char *text;
+	struct stat st;
+	size_t len;
+	int r;
+
+	*ret_dbnode = (struct dbnode){ .file = DATABASE_MAIN };
+	pthread_rwlock_rdlock(&fs->names);
+	r = node_child_path(&fs->nodes, parent, name, &path);
+	text = r == 0 ? buf_str(&path) : NULL;
+	if (r == 0 && text == NULL)
+		r = -ENOMEM;
+	if (r < 0) {
+		pthread_rwlock_unlock(&fs->names);
+		return r == -ESTALE ? 0 : error_set_errno(err, -r, "no path to %s", name);
+	}
+	if (catalog_companion(text, &file, &len)) {
+		adopt = adopt && (file == DATABASE_WAL || file == DATABASE_JOURNAL);
+		r = find_companion(fs, text, len, dir_fd, name, adopt, ret_dbnode, &adopted, &st,
+				   err);
+		if (ret_dbnode->db != NULL)
+			ret_dbnode->file = file;
+	}
+	if (r == 0 && ret_dbnode->db == NULL)
+		ret_dbnode->db = catalog_find(fs->options.catalog, text);
+	pthread_rwlock_unlock(&fs->names);
+	if (adopted)
+		attach_base(fs, &st, ret_dbnode->db);
+	return r;
+}
+
+/* The name of node and the folder it is in, with a use of that, or NULL. */
+static struct node *parent_of(struct filesystem *fs, struct node *node, char *ret_name)
+{
+	struct node *parent;
+
+	pthread_mutex_lock(&fs->nodes.mutex);
+	parent = nodes_get(&fs->nodes, node->slot->parent);
+	if (parent != NULL) {
+		parent->slot->n_lookups++;
+		memcpy(ret_name, node->slot->name, (size_t)node->slot->name_len + 1);
+	}
+	pthread_mutex_unlock(&fs->nodes.mutex);
+	return parent;
+}
+
+int dbnode_of_node(struct filesystem *fs, struct node *node, bool adopt,
+		   struct dbnode *ret_dbnode, struct error *err)
+{
+	char name[SESSION_NAME_MAX + 1];
+	struct node *parent;
+	int dir_fd CLEANUP_FD = -1;
+	int r = 0;
+
+	*ret_dbnode = (struct dbnode){ .db = NULL };
+	if (node->slot->type != S_IFREG || node->slot->role == NODE_VIRTUAL)
+		return 0;
+	ret_dbnode->db = node_database(&fs->nodes, node, &ret_dbnode->file);
+	if (ret_dbnode->db != NULL)
+		return 0;
+	parent = parent_of(fs, node, name);
+	if (parent == NULL)
+		return 0;
+	if (adopt)
+		dir_fd = node_open(&fs->nodes, parent, O_PATH | O_DIRECTORY);
+	r = dbnode_of_name(fs, parent, dir_fd, name, adopt && dir_fd >= 0, ret_dbnode, err);
+	nodes_unuse(&fs->nodes, parent);
+	return r;
+}
+
+int dbnode_opening(struct filesystem *fs, const struct dbnode *dbnode, bool create, bool writable,
+		   enum road road, struct error *err)
+{
+	bool visible = dbnode->file != DATABASE_SHM || road == ROAD_PASSTHROUGH;
+	int r;
+
+	if (dbnode->db == NULL)
+		return 0;
+	r = bypass_hold(&fs->bypass, dbnode->db, err);
+	if (r < 0)
+		return r;
+	r = database_opening(dbnode->db, dbnode->file, create, writable, visible, err);
+	if (r < 0)
+		bypass_drop(&fs->bypass, dbnode->db);
+	return r;
+}
+
+void dbnode_released(struct filesystem *fs, const struct dbnode *dbnode, bool writable)
+{
+	if (dbnode->db == NULL)
+		return;
+	database_released(dbnode->db, dbnode->file, writable);
+	bypass_drop(&fs->bypass, dbnode->db);
+}
+
+void dbnode_attach(struct filesystem *fs, struct node *node, const struct dbnode *dbnode)
+{
+	for (struct handle *handle = node->handles; handle != NULL; handle = handle->next) {
+		struct error err CLEANUP_ERROR = ERROR_INIT;
+
+		if (handle->db != NULL)
+			continue;
+		if (dbnode_opening(fs, dbnode, false, handle->writable,
+				   (enum road)node->slot->road, &err) < 0)
+			log_error("a file that is open is not captured: %s", error_what(&err));
+		else
+			handle_set_database(&fs->handles, handle, dbnode->db, dbnode->file);
+	}
+	node_set_database(&fs->nodes, node, dbnode->db, dbnode->file);
+	node->mapped_once = false;
+}
+
+static bool begins_like_a_database(struct filesystem *fs, struct node *node, int fd)
+{
+	int own CLEANUP_FD = -1;
+	char head[sizeof(magic)];
+
+	if (file_pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head)) {
+		own = node_open(&fs->nodes, node, O_RDONLY | O_NONBLOCK);
+		if (own < 0 || file_pread(own, head, sizeof(head), 0) != (ssize_t)sizeof(head))
+			return false;
+	}
+	return memcmp(head, magic, sizeof(magic)) == 0;
+}
+
+void dbnode_written(struct filesystem *fs, struct node *node, int fd)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct dbnode dbnode CLEANUP_DBNODE = { .file = DATABASE_MAIN };
+	struct buf path CLEANUP_BUF = { 0 };
+	const char *text;
+	int r;
+
+	if (!begins_like_a_database(fs, node, fd))
+		return;
+	pthread_rwlock_rdlock(&fs->names);
+	r = node_path(&fs->nodes, node, &path);
+	text = r == 0 ? buf_str(&path) : NULL;
+	if (text != NULL)
+		r = catalog_adopt(fs->options.catalog, text, &dbnode.db, &err);
+	if (text != NULL && r < 0)
+		log_error("a database is not captured name=%s: %s", text, error_what(&err));
+	else if (text != NULL && r == 0)
+		log_info("new database name=%s", text);
+	pthread_rwlock_unlock(&fs->names);
+	if (dbnode.db != NULL)
+		dbnode_attach(fs, node, &dbnode);
+}

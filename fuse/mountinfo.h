@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FUSE_MOUNTINFO_H
+#define FUSE_MOUNTINFO_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* /proc/self/mountinfo (proc(5)), one line. The strings point into the line. */
+struct mountinfo {
+	int id;
+	dev_t dev;	    /* as in st_dev of its files */
+	const char *point;  /* where it is mounted, unescaped */
+	const char *type;   /* with subtype, as in fuse.replitedfs */
+	const char *source; /* unescaped */
+};
+
+#define MOUNTINFO_TYPE "fuse.replitedfs" /* ours */
+
+/* Takes line apart in place. False when it is not a line of mountinfo. */
+bool mountinfo_parse(char *line, struct mountinfo *ret_info);
+
+/*
+ * What is mounted on top at the absolute path point. 0; 1: nothing is; -errno.
+ * Free *ret_line, which the strings point into.
+ */
+int mountinfo_find(const char *point, struct mountinfo *ret_info, char **ret_line,
+		   struct error *err) MUST_CHECK;
+
+/* Whether the file system dev is mounted anywhere in this namespace. */
+bool mountinfo_has_dev(dev_t dev);
+
+/* Whether type is that of a FUSE file system. */
+bool mountinfo_is_fuse(const char *type);
+
+#endif

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/log.h"
+#include "fuse/ops.h"
+#include "fuse/virtual.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/*
+ * Opening: find out which file of which database it is, choose the road if it is
+ * the first open, tell the engine, open the backing file, and register that with
+ * the kernel where the road is passthrough. All under the node's open_mutex, so
+ * that opens and releases of one file take turns.
+ *
+ * The kernel ends an open file's mode before it sends RELEASE, so a road that is
+ * still taken here can only be one that it has left already: no conflict.
+ */
+struct opening {
+	struct filesystem *fs;
+	const struct fuse_ctx *ctx;
+	struct node *node;
+	struct dbnode dbnode;
+	int flags;
+	bool writable;
+	bool create;
+	bool announced;
+	enum road road;
+	int fd;
+	struct handle *handle;
+	struct error err;
+};
+
+static void opening_init(struct opening *opening, fuse_req_t req, int flags)
+{
+	*opening = (struct opening){
+		.fs = ops_fs(req),
+		.ctx = fuse_req_ctx(req),
+		.flags = flags,
+		.writable = (flags & O_ACCMODE) != O_RDONLY,
+		.fd = -1,
+	};
+}
+
+/* The offset of appends and the alignment of direct I/O are the kernel's business. */
+static int backing_flags(int flags)
+{
+	return (flags & (O_ACCMODE | O_SYNC | O_DSYNC | O_NOATIME)) | O_NONBLOCK | O_NOFOLLOW;
+}
+
+static int announce(struct opening *opening)
+{
+	int r = dbnode_opening(opening->fs, &opening->dbnode, opening->create, opening->writable,
+			       opening->road, &opening->err);
+
+	opening->announced = r == 0;
+	return r;
+}
+
+static void unannounce(struct opening *opening)
+{
+	if (opening->announced)
+		dbnode_released(opening->fs, &opening->dbnode, opening->writable);
+	opening->announced = false;
+}
+
+/* Takes back what an open that fails has done; the caller holds open_mutex. */
+static void opening_undo(struct opening *opening)
+{
+	unannounce(opening);
+	if (opening->handle != NULL)
+		handle_free(&opening->fs->handles, opening->handle);
+	else if (opening->fd >= 0)
+		close(opening->fd);
+}
+
+static void opening_done(struct opening *opening, const char *name)
+{
+	if (opening->err.code != 0)
+		ops_log_failure("open", name, &opening->err);
+	dbnode_done(&opening->dbnode);
+	error_done(&opening->err);
+}
+
+/*
+ * Who may write a file, but is not root, gives up its setuid bits: at the open,
+ * since passthrough writes pass here no more.
+ */
+static void kill_setuid(struct opening *opening)
+{
+	struct stat st;
+	mode_t mode;
+
+	if (!opening->writable || opening->ctx->uid == 0 || fstat(opening->fd, &st) < 0)
+		return;
+	mode = st.st_mode & ~(mode_t)S_ISUID;
+	if (mode & S_IXGRP)
+		mode &= ~(mode_t)S_ISGID;
+	if (mode == st.st_mode)
+		return;
+	if (fchmod(opening->fd, mode & 07777) == 0)
+		ops_inval_attr(opening->fs, opening->node);
+}
+
+/*
+ * Registers the backing file if its node has no registration yet. Where that
+ * fails the file goes the other road, and the engine hears that a -shm is not
+ * visible after all.
+ */
+static int settle_road(struct opening *opening)
+{
+	struct session_node *slot = opening->node->slot;
+	int r;
+
+	if (opening->road != ROAD_PASSTHROUGH || slot->backing_id > 0)
+		return 0;
+	r = roads_register(&opening->fs->roads, opening->fd);
+	if (r > 0) {
+		slot->backing_id = r;
+		return 0;
+	}
+	log_debug("no passthrough for a file: %s", strerror(-r));
+	opening->road = ROAD_CACHED;
+	if (opening->dbnode.db == NULL || opening->dbnode.file != DATABASE_SHM)
+		return 0;
+	unannounce(opening);
+	return announce(opening);
+}
+
+/* Whether what the kernel has cached of the file is still what is in it. */
+static bool cache_is_valid(struct opening *opening)
+{
+	struct node *node = opening->node;
+	struct stat st;
+
+	if (node->handles != NULL)
+		return true;
+	return node->cache_valid && fstat(opening->fd, &st) == 0 &&
+	       st.st_size == node->cache_size &&
+	       st.st_mtim.tv_sec == node->cache_mtime.tv_sec &&
+	       st.st_mtim.tv_nsec == node->cache_mtime.tv_nsec;
+}
+
+static void note_mappable(struct opening *opening)
+{
+	struct node *node = opening->node;
+
+	opening->handle->mappable = opening->road == ROAD_PASSTHROUGH &&
+				    opening->dbnode.db == NULL &&
+				    (opening->flags & O_ACCMODE) == O_RDWR;
+	if (!opening->handle->mappable)
+		return;
+	node->n_mapped++;
+	node->mapped_now = true;
+	node->mapped_once = true;
+	if (!opening->create)
+		ops_inval_attr(opening->fs, node);
+}
+
+/* The backing file is open: makes the handle and the answer. */
+static int finish(struct opening *opening, struct fuse_file_info *fi)
+{
+	struct node *node = opening->node;
+	bool keep;
+	int r = settle_road(opening);
+
+	if (r < 0)
+		return r;
+	keep = opening->road == ROAD_CACHED && cache_is_valid(opening);
+	opening->handle = handle_new(&opening->fs->handles, node, opening->fd, opening->flags);
+	if (opening->handle == NULL)
+		return -ENFILE;
+	if (opening->dbnode.db != NULL) {
+		handle_set_database(&opening->fs->handles, opening->handle, opening->dbnode.db,
+				    opening->dbnode.file);
+		dbnode_attach(opening->fs, node, &opening->dbnode);
+	}
+	node->slot->road = (uint8_t)opening->road;
+	note_mappable(opening);
+	opening->handle->next = node->handles;
+	node->handles = opening->handle;
+	session_handle_get(&opening->fs->session, opening->handle->id)->road =
+		(uint8_t)opening->road;
+	fi->fh = opening->handle->id;
+	fi->keep_cache = keep;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+	if (opening->road == ROAD_PASSTHROUGH)
+		fi->backing_id = node->slot->backing_id;
+#endif
+	return 0;
+}
+
+static void unregister_if_unused(struct filesystem *fs, struct node *node)
+{
+	if (node->handles != NULL)
+		return;
+	roads_unregister(&fs->roads, node->slot->backing_id);
+	node->slot->backing_id = 0;
+	node->slot->road = ROAD_NONE;
+}
+
+static void unlink_handle(struct node *node, struct handle *handle)
+{
+	struct handle **at = &node->handles;
+
+	while (*at != NULL && *at != handle)
+		at = &(*at)->next;
+	if (*at != NULL)
+		*at = handle->next;
+}
+
+/* The last handle is being closed: what the next open wants to know. */
+static void last_release(struct filesystem *fs, struct node *node, struct handle *handle)
+{
+	struct stat st;
+
+	node->cache_valid = node->slot->road == ROAD_CACHED && fstat(handle->fd, &st) == 0;
+	if (node->cache_valid) {
+		node->cache_mtime = st.st_mtim;
+		node->cache_size = st.st_size;
+	}
+	unregister_if_unused(fs, node);
+	node_set_database(&fs->nodes, node, NULL, DATABASE_MAIN);
+}
+
+static void release(struct filesystem *fs, struct handle *handle)
+{
+	struct dbnode dbnode CLEANUP_DBNODE = { .db = NULL };
+	struct node *node = handle->node;
+	bool writable = handle->writable;
+
+	pthread_mutex_lock(&node->open_mutex);
+	dbnode.db = handle_database(&fs->handles, handle, &dbnode.file);
+	unlink_handle(node, handle);
+	if (writable && dbnode.db == NULL && node->slot->n_writers == 1)
+		dbnode_written(fs, node, handle->fd);
+	if (handle->mappable) {
+		node->mapped_now = --node->n_mapped > 0;
+		ops_inval_attr(fs, node);
+	}
+	if (node->handles == NULL)
+		last_release(fs, node, handle);
+	pthread_mutex_unlock(&node->open_mutex);
+	handle_free(&fs->handles, handle);
+	dbnode_released(fs, &dbnode, writable);
+}
+
+static int open_known(struct opening *opening, struct fuse_file_info *fi)
+{
+	struct filesystem *fs = opening->fs;
+	struct node *node = opening->node;
+	int r = dbnode_of_node(fs, node, opening->writable, &opening->dbnode, &opening->err);
+
+	if (r < 0)
+		return r;
+	opening->road = (enum road)node->slot->road;
+	if (node->handles == NULL)
+		opening->road = roads_choose(&fs->roads, opening->dbnode.db, opening->dbnode.file);
+	r = announce(opening);
+	if (r < 0)
+		return r;
+	opening->fd = node_open(&fs->nodes, node, backing_flags(opening->flags));
+	if (opening->fd < 0)
+		return opening->fd;
+	kill_setuid(opening);
+	return finish(opening, fi);
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct filesystem *fs = ops_fs(req);
+	struct node *node = nodes_get(&fs->nodes, ino);
+	struct opening opening;
+	int r;
+
+	ops_count(OPS_OPEN);
+	if (node == NULL || node->slot->role == NODE_VIRTUAL) {
+		if (node == NULL)
+			ops_reply(req, -ESTALE);
+		else
+			virtual_open(req, fs, node, fi);
+		return;
+	}
+	opening_init(&opening, req, fi->flags);
+	opening.node = node;
+	pthread_mutex_lock(&node->open_mutex);
+	r = open_known(&opening, fi);
+	if (r < 0) {
+		opening_undo(&opening);
+		unregister_if_unused(fs, node);
+	}
+	pthread_mutex_unlock(&node->open_mutex);
+	opening_done(&opening, node->slot->name);
+	if (r < 0)
+		ops_reply(req, r);
+	else if (fuse_reply_open(req, fi) != 0)
+		release(fs, opening.handle);
+}
+
+/* What another program made there behind the mount was not checked by the kernel. */
+static int create_backing(struct opening *opening, struct place *place, mode_t mode)
+{
+	int flags = backing_flags(opening->flags) | O_CREAT | O_EXCL | O_CLOEXEC;
+
+	opening->fd = openat(place->dir_fd, place->name, flags, mode & 0777);
+	if (opening->fd >= 0)
+		return 0;
+	return errno == EEXIST && !(opening->flags & O_EXCL) ? -ESTALE : -errno;
+}
+
+static int create_new(struct opening *opening, fuse_req_t req, struct place *place, mode_t mode,
+		      struct fuse_file_info *fi, struct stat *ret_st)
+{
+	struct filesystem *fs = opening->fs;
+	int r = create_backing(opening, place, mode);
+
+	if (r < 0)
+		return r;
+	r = place_own(req, place, S_IFREG | mode, ret_st);
+	if (r == 0)
+		r = nodes_look_up(&fs->nodes, place->parent, place->name, ret_st, &opening->node);
+	if (r == 0) {
+		pthread_mutex_lock(&opening->node->open_mutex);
+		r = finish(opening, fi);
+		if (r < 0)
+			unregister_if_unused(fs, opening->node);
+		pthread_mutex_unlock(&opening->node->open_mutex);
+		if (r < 0)
+			nodes_forget(&fs->nodes, opening->node->id, 1);
+	}
+	if (r < 0)
+		unlinkat(place->dir_fd, place->name, 0);
+	return r;
+}
+
+static int create_at(struct opening *opening, fuse_req_t req, struct place *place, mode_t mode,
+		     struct fuse_file_info *fi, struct stat *ret_st)
+{
+	struct filesystem *fs = opening->fs;
+	int r = dbnode_of_name(fs, place->parent, place->dir_fd, place->name, opening->writable,
+			       &opening->dbnode, &opening->err);
+
+	if (r < 0)
+		return r;
+	opening->create = true;
+	opening->road = roads_choose(&fs->roads, opening->dbnode.db, opening->dbnode.file);
+	r = announce(opening);
+	if (r == 0)
+		r = create_new(opening, req, place, mode, fi, ret_st);
+	if (r < 0)
+		opening_undo(opening);
+	return r;
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi)
+{
+	struct filesystem *fs = ops_fs(req);
+	struct place place CLEANUP_PLACE = { .dir_fd = -1 };
+	struct fuse_entry_param entry = { .entry_timeout = OPS_TIMEOUT_S };
+	struct opening opening;
+	int r = place_open(fs, parent, name, &place);
+
+	ops_count(OPS_CREATE);
+	opening_init(&opening, req, fi->flags);
+	if (r == 0)
+		r = create_at(&opening, req, &place, mode, fi, &entry.attr);
+	opening_done(&opening, name);
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
+	entry.ino = opening.node->id;
+	entry.generation = opening.node->slot->generation;
+	entry.attr_timeout = ops_attr_timeout(opening.node);
+	entry.attr.st_ino = nodes_ino(&fs->nodes, &entry.attr);
+	if (fuse_reply_create(req, &entry, fi) != 0) {
+		release(fs, opening.handle);
+		nodes_forget(&fs->nodes, entry.ino, 1);
+	}
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct filesystem *fs = ops_fs(req);
+	struct handle *handle = handles_get(&fs->handles, fi->fh);
+
+	ops_count(OPS_RELEASE);
+	if (handle != NULL && handle->node->slot->role == NODE_VIRTUAL)
+		handle_free(&fs->handles, handle);
+	else if (handle != NULL)
+		release(fs, handle);
+	ops_reply(req, 0);
+}
+
+void ops_release_all(struct filesystem *fs)
+{
+	for (uint32_t id = 1; id < SESSION_N_HANDLES_MAX && handles_count(&fs->handles) > 0; id++) {
+		struct handle *handle = handles_get(&fs->handles, id);
+
+		if (handle == NULL)
+			continue;
+		if (handle->dir != NULL || handle->node->slot->role == NODE_VIRTUAL)
+			handle_free(&fs->handles, handle);
+		else
+			release(fs, handle);
+	}
+}
+
+/* Locks are the kernel's and errors of writes are told at once: never ask again. */
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	ops_count(OPS_OTHER);
+	ops_reply(req, -ENOSYS);
+}
