@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/command.h"
+#include "app/control.h"
+#include "app/status.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sysexits.h>
+
+int command_connect(const char *dir, const char *socket_dir, struct error *err)
+{
+	int fd = control_connect(dir, socket_dir, err);
+
+	if (fd != -ENOENT || err->code != 0)
+		return fd;
+	error_set(err, ENOTCONN, "no replitedfs serves %s", dir);
+	error_fix(err, "replitedfs mount %s", dir);
+	return error_exit(err, EX_UNAVAILABLE);
+}
+
+static int ask(const char *dir, json_t **ret_json, struct error *err)
+{
+	struct config config CLEANUP_CONFIG = { 0 };
+	int r = config_load(NULL, &config, err);
+	int fd CLEANUP_FD = -1;
+
+	if (r < 0)
+		return r;
+	fd = command_connect(dir, config.mount.control_socket_dir, err);
+	if (fd < 0)
+		return fd;
+	return control_call(fd, json_pack("{s:s}", "command", "status"), -1, ret_json, NULL, err);
+}
+
+static int print(const json_t *json, bool as_json, struct error *err)
+{
+	struct buf text CLEANUP_BUF = { 0 };
+
+	if (as_json) {
+		json_dumpf(json, stdout, JSON_INDENT(2));
+		printf("\n");
+		return 0;
+	}
+	if (status_print(json, &text) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	fwrite(text.data, 1, text.len, stdout);
+	return 0;
+}
+
+int command_status(int argc, char **argv)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	bool as_json = false;
+	const struct option_spec specs[] = {
+		{ .name = "json", .flag = &as_json },
+	};
+	json_t *json = NULL;
+	int n_rest;
+	int r = command_parse(argc, argv, specs, ARRAY_LEN(specs), &n_rest, &err);
+
+	if (r > 0)
+		return 0;
+	if (r == 0 && n_rest > 1) {
+		error_set(&err, EINVAL, "status: one folder at a time");
+		r = error_exit(&err, EX_USAGE);
+	}
+	if (r == 0)
+		r = ask(n_rest == 1 ? argv[1] : ".", &json, &err);
+	if (r == 0)
+		r = print(json, as_json, &err);
+	json_decref(json);
+	return r < 0 ? command_fail(&err, as_json) : 0;
+}
