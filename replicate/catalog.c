@@ -198,9 +198,10 @@ static int insert_ended(struct catalog *catalog, struct database *db, struct err
 	return 0;
 }
 
-static int load_one(struct catalog *catalog, const struct id *id, const char *name, bool ended,
+static int load_one(void *arg, const struct id *id, const char *name, bool ended,
 		    struct error *err)
 {
+	struct catalog *catalog = arg;
 	struct database *db;
 	int r = database_new(catalog, id, name, &db, err);
 
@@ -231,7 +232,7 @@ int catalog_open(const struct catalog_options *options, struct catalog **ret_cat
 	if (r == 0)
 		r = file_make_dir(options->state_fd, "db", 0700, err);
 	if (r == 0)
-		r = catalog_each_info(catalog, load_one, err);
+		r = catalog_each_known(options->state_fd, load_one, catalog, err);
 	if (r < 0) {
 		catalog_close(catalog);
 		return r;

@@ -103,6 +103,15 @@ int catalog_start(struct catalog *catalog, const struct catalog_retention *reten
 void catalog_stop(struct catalog *catalog);
 
 /*
+ * Calls fn for every database that the state folder knows, ended ones too, in no
+ * order. Blocks for one small read each. 0, or what fn returned when that was
+ * not 0, or -errno (-EBADMSG, -EPROTONOSUPPORT: an info file is not readable).
+ */
+int catalog_each_known(int state_fd, int (*fn)(void *arg, const struct id *id, const char *name,
+					       bool ended, struct error *err),
+		       void *arg, struct error *err) MUST_CHECK;
+
+/*
  * Walks the folder root_fd and calls fn for every database file in it and below:
  * a regular file that begins with SQLite's magic, or that has a -wal or -journal
  * with content beside it. Blocks for one or two reads a file. 0, or what fn

@@ -34,12 +34,6 @@ struct catalog {
 int catalog_write_info(struct catalog *catalog, const struct id *id, const char *name, bool ended,
 		       struct error *err) MUST_CHECK;
 
-/* Calls fn for every database of the state folder. 0 or what fn returned. */
-int catalog_each_info(struct catalog *catalog,
-		      int (*fn)(struct catalog *catalog, const struct id *id, const char *name,
-				bool ended, struct error *err),
-		      struct error *err) MUST_CHECK;
-
 /* Removes the whole state of an ended database. */
 void catalog_remove_state(struct catalog *catalog, const char *state_path);
 

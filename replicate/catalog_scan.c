@@ -57,7 +57,7 @@ int catalog_write_info(struct catalog *catalog, const struct id *id, const char 
 	return r;
 }
 
-static int read_info(struct catalog *catalog, const char *hex, char **ret_name, bool *ret_ended,
+static int read_info(int state_fd, const char *hex, char **ret_name, bool *ret_ended,
 		     struct error *err)
 {
 	struct buf text CLEANUP_BUF = { 0 };
@@ -71,7 +71,7 @@ static int read_info(struct catalog *catalog, const char *hex, char **ret_name, 
 		path = NULL;
 		return error_set(err, ENOMEM, "out of memory");
 	}
-	r = file_read_all(catalog->options.state_fd, path, INFO_MAX, &text, err);
+	r = file_read_all(state_fd, path, INFO_MAX, &text, err);
 	if (r == 0)
 		r = envelope_read(INFO_KIND, INFO_VERSION, text.data, text.len, &json, err);
 	if (r < 0)
@@ -84,15 +84,16 @@ static int read_info(struct catalog *catalog, const char *hex, char **ret_name, 
 	return 0;
 }
 
-int catalog_each_info(struct catalog *catalog,
-		      int (*fn)(struct catalog *catalog, const struct id *id, const char *name,
-				bool ended, struct error *err),
-		      struct error *err)
+int catalog_each_known(int state_fd, int (*fn)(void *arg, const struct id *id, const char *name,
+					       bool ended, struct error *err),
+		       void *arg, struct error *err)
 {
-	DIR *dir CLEANUP(close_dir) = open_dir(catalog->options.state_fd, "db");
+	DIR *dir CLEANUP(close_dir) = open_dir(state_fd, "db");
 	struct dirent *item;
 	int r = 0;
 
+	if (dir == NULL && errno == ENOENT)
+		return 0;
 	if (dir == NULL)
 		return error_set_errno(err, errno, "cannot read the state folder");
 	while (r == 0 && (item = readdir(dir)) != NULL) {
@@ -102,14 +103,14 @@ int catalog_each_info(struct catalog *catalog,
 
 		if (!id_parse(item->d_name, &id))
 			continue;
-		r = read_info(catalog, item->d_name, &name, &ended, err);
+		r = read_info(state_fd, item->d_name, &name, &ended, err);
 		/* A crash between the folder and its info leaves one without a name. */
 		if (r == -ENOENT) {
 			r = 0;
 			continue;
 		}
 		if (r == 0)
-			r = fn(catalog, &id, name, ended, err);
+			r = fn(arg, &id, name, ended, err);
 	}
 	return r;
 }
