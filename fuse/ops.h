@@ -28,6 +28,13 @@ void ops_reply(struct fuse_req *req, int r);
 /* Logs why an operation on name fails, at a level that suits the errno. */
 void ops_log_failure(const char *what, const char *name, const struct error *err);
 
+/*
+ * The mode st has after a write by the caller of req, as Linux has it: without
+ * CAP_FSETID, which root is taken to have, setuid goes, and setgid where it means
+ * something or the caller is not of the group.
+ */
+mode_t ops_mode_written(struct fuse_req *req, const struct stat *st);
+
 /* How long the kernel may keep the attributes of node, in seconds. */
 double ops_attr_timeout(struct node *node);
 

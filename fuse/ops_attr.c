@@ -157,24 +157,22 @@ static int change_times(int fd, const struct stat *attr, int to_set)
 }
 
 /* A truncation by someone without CAP_FSETID takes the setuid bits, as a write would. */
-static int kill_setuid(int fd)
+static int kill_setuid(fuse_req_t req, int fd)
 {
 	struct stat st;
 	mode_t mode;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	mode = st.st_mode & ~(mode_t)S_ISUID;
-	if (mode & S_IXGRP)
-		mode &= ~(mode_t)S_ISGID;
-	return mode != st.st_mode ? change_mode(fd, mode) : 0;
+	mode = ops_mode_written(req, &st);
+	return mode != (st.st_mode & 07777) ? change_mode(fd, mode) : 0;
 }
 
 #define TO_SET_TIMES                                                                               \
 	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |                     \
 	 FUSE_SET_ATTR_MTIME_NOW)
 
-static int set_attr(struct subject *subject, const struct stat *attr, int to_set)
+static int set_attr(fuse_req_t req, struct subject *subject, const struct stat *attr, int to_set)
 {
 	int r = 0;
 
@@ -185,7 +183,7 @@ static int set_attr(struct subject *subject, const struct stat *attr, int to_set
 	if (r == 0 && to_set & FUSE_SET_ATTR_SIZE)
 		r = change_size(subject, attr->st_size);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_KILL_SUID) && (to_set & FUSE_SET_ATTR_SIZE))
-		r = kill_setuid(subject->fd);
+		r = kill_setuid(req, subject->fd);
 	if (r == 0 && to_set & TO_SET_TIMES)
 		r = change_times(subject->fd, attr, to_set);
 	return r;
@@ -207,7 +205,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	}
 	r = subject_open(fs, node, fi, to_set & FUSE_SET_ATTR_SIZE, &subject);
 	if (r == 0)
-		r = set_attr(&subject, attr, to_set);
+		r = set_attr(req, &subject, attr, to_set);
 	if (r == 0 && fstat(subject.fd, &st) < 0)
 		r = -errno;
 	subject_close(&subject);

@@ -19,7 +19,7 @@
  */
 struct opening {
 	struct filesystem *fs;
-	const struct fuse_ctx *ctx;
+	fuse_req_t req;
 	struct node *node;
 	struct dbnode dbnode;
 	int flags;
@@ -36,7 +36,7 @@ static void opening_init(struct opening *opening, fuse_req_t req, int flags)
 {
 	*opening = (struct opening){
 		.fs = ops_fs(req),
-		.ctx = fuse_req_ctx(req),
+		.req = req,
 		.flags = flags,
 		.writable = (flags & O_ACCMODE) != O_RDONLY,
 		.fd = -1,
@@ -92,14 +92,12 @@ static void kill_setuid(struct opening *opening)
 	struct stat st;
 	mode_t mode;
 
-	if (!opening->writable || opening->ctx->uid == 0 || fstat(opening->fd, &st) < 0)
+	if (!opening->writable || fstat(opening->fd, &st) < 0)
 		return;
-	mode = st.st_mode & ~(mode_t)S_ISUID;
-	if (mode & S_IXGRP)
-		mode &= ~(mode_t)S_ISGID;
-	if (mode == st.st_mode)
+	mode = ops_mode_written(opening->req, &st);
+	if (mode == (st.st_mode & 07777))
 		return;
-	if (fchmod(opening->fd, mode & 07777) == 0)
+	if (fchmod(opening->fd, mode) == 0)
 		ops_inval_attr(opening->fs, opening->node);
 }
 
@@ -309,7 +307,7 @@ static int create_backing(struct opening *opening, struct place *place, mode_t m
 	return errno == EEXIST && !(opening->flags & O_EXCL) ? -ESTALE : -errno;
 }
 
-static int create_new(struct opening *opening, fuse_req_t req, struct place *place, mode_t mode,
+static int create_new(struct opening *opening, struct place *place, mode_t mode,
 		      struct fuse_file_info *fi, struct stat *ret_st)
 {
 	struct filesystem *fs = opening->fs;
@@ -317,7 +315,7 @@ static int create_new(struct opening *opening, fuse_req_t req, struct place *pla
 
 	if (r < 0)
 		return r;
-	r = place_own(req, place, S_IFREG | mode, ret_st);
+	r = place_own(opening->req, place, S_IFREG | mode, ret_st);
 	if (r == 0)
 		r = nodes_look_up(&fs->nodes, place->parent, place->name, ret_st, &opening->node);
 	if (r == 0) {
@@ -334,7 +332,7 @@ static int create_new(struct opening *opening, fuse_req_t req, struct place *pla
 	return r;
 }
 
-static int create_at(struct opening *opening, fuse_req_t req, struct place *place, mode_t mode,
+static int create_at(struct opening *opening, struct place *place, mode_t mode,
 		     struct fuse_file_info *fi, struct stat *ret_st)
 {
 	struct filesystem *fs = opening->fs;
@@ -347,7 +345,7 @@ static int create_at(struct opening *opening, fuse_req_t req, struct place *plac
 	opening->road = roads_choose(&fs->roads, opening->dbnode.db, opening->dbnode.file);
 	r = announce(opening);
 	if (r == 0)
-		r = create_new(opening, req, place, mode, fi, ret_st);
+		r = create_new(opening, place, mode, fi, ret_st);
 	if (r < 0)
 		opening_undo(opening);
 	return r;
@@ -365,7 +363,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	ops_count(OPS_CREATE);
 	opening_init(&opening, req, fi->flags);
 	if (r == 0)
-		r = create_at(&opening, req, &place, mode, fi, &entry.attr);
+		r = create_at(&opening, &place, mode, fi, &entry.attr);
 	opening_done(&opening, name);
 	if (r < 0) {
 		ops_reply(req, r);

@@ -52,6 +52,19 @@ void ops_log_failure(const char *what, const char *name, const struct error *err
 		  err->why != NULL ? ": " : "", err->why != NULL ? err->why : "");
 }
 
+mode_t ops_mode_written(fuse_req_t req, const struct stat *st)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	mode_t mode = st->st_mode & 07777;
+
+	if (ctx->uid == 0)
+		return mode;
+	mode &= ~(mode_t)S_ISUID;
+	if ((mode & S_IXGRP) || ctx->gid != st->st_gid)
+		mode &= ~(mode_t)S_ISGID;
+	return mode;
+}
+
 /*
  * Writes through a shared mapping of a passthrough file are the one thing that
  * changes attributes (mtime) unseen by the kernel's FUSE inode, and a mapping
