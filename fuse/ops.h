@@ -25,7 +25,7 @@ void ops_count(enum ops_kind kind);
 /* Replies with the errno of r, 0 or negative; EDQUOT is told as ENOSPC. */
 void ops_reply(struct fuse_req *req, int r);
 
-/* Logs why an operation on name fails, at a level that suits the errno. */
+/* Logs why an operation on name fails, once while the same goes on. */
 void ops_log_failure(const char *what, const char *name, const struct error *err);
 
 /*

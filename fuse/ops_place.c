@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "fuse/ops.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <stdatomic.h>
 #include <string.h>
+
+#define REPEAT_MS 60000 /* before the same failure is logged again */
 
 static atomic_uint_fast64_t counters[OPS_N_KINDS];
 
@@ -46,10 +50,26 @@ void ops_reply(fuse_req_t req, int r)
 	fuse_reply_err(req, r == -EDQUOT ? ENOSPC : -r);
 }
 
+/* SQLite tries a refused open five times over. */
 void ops_log_failure(const char *what, const char *name, const struct error *err)
 {
-	log_error("%s refused name=%s: %s%s%s", what, name, error_what(err),
-		  err->why != NULL ? ": " : "", err->why != NULL ? err->why : "");
+	static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	static int64_t last_ms;
+	static char *last;
+	int64_t now_ms = clock_mono_ms();
+	char *line = NULL;
+
+	if (asprintf(&line, "%s refused name=%s: %s%s%s", what, name, error_what(err),
+		     err->why != NULL ? ": " : "", err->why != NULL ? err->why : "") < 0)
+		return;
+	LOCK_SCOPE(&mutex);
+
+	if (last == NULL || strcmp(last, line) != 0 || now_ms - last_ms > REPEAT_MS) {
+		log_error("%s", line);
+		last_ms = now_ms;
+	}
+	free(last);
+	last = line;
 }
 
 mode_t ops_mode_written(fuse_req_t req, const struct stat *st)
