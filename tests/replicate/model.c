@@ -156,7 +156,7 @@ static struct extent random_extent(struct model *model)
 {
 	struct extent extent = model->extent;
 
-	if (extent.page_size == 0 || model_random(model, 40) == 0)
+	if (extent.page_size == 0 || (model_random(model, 40) == 0 && !model->keep_page_size))
 		return (struct extent){ 512u << model_random(model, 4),
 					1 + (uint32_t)model_random(model, 20) };
 	if (model_random(model, 4) == 0)

@@ -31,6 +31,7 @@ struct model {
 	size_t n_copies;
 	unsigned cannot_undo;	/* share of a hundred of records that cannot be undone */
 	uint32_t max_pages;
+	bool keep_page_size;
 };
 
 /* Begins an empty database whose log is the folder root_fd/path. */
