@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/clock.h"
+#include "replicate/restore.h"
+
+#include <errno.h>
+
+/*
+ * Finding the folder of a database by name. Folders keep the name that the
+ * database had when it was first stored, so a manifest has the last word; they
+ * are read only where that can matter.
+ */
+
+#define LISTED_MAX 20 /* names in an error message */
+
+struct search {
+	struct storage *storage;
+	const char *name;	/* NULL: any */
+	struct id id;		/* name as an id; zero: it is none */
+	struct buf folders;	/* of char *, all there are */
+	struct buf found;	/* of struct found */
+};
+
+/* A folder whose database has, or had last, the name. */
+struct found {
+	const char *folder;	/* in folders */
+	bool ended;
+	int64_t written_us;
+};
+
+static size_t n_of(const struct buf *buf, size_t size)
+{
+	return buf->len / size;
+}
+
+static void search_done(struct search *search)
+{
+	char **folders = (char **)search->folders.data;
+
+	for (size_t i = 0; i < n_of(&search->folders, sizeof(char *)); i++)
+		free(folders[i]);
+	buf_done(&search->folders);
+	buf_done(&search->found);
+}
+
+static int add_folder(void *arg, const struct storage_object *object, struct error *err)
+{
+	struct search *search = arg;
+	char *folder = strndup(object->key, strlen(object->key) - 1);
+
+	if (folder != NULL && !layout_folder_valid(folder)) {
+		free(folder);
+		return 0;
+	}
+	if (folder == NULL || buf_append(&search->folders, &folder, sizeof(folder)) < 0) {
+		free(folder);
+		return error_set(err, ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+/* Whether the folder's own name answers the search. */
+static bool folder_fits(const struct search *search, const char *folder)
+{
+	if (search->name == NULL || strcmp(folder, search->name) == 0)
+		return true;
+	if (!id_is_zero(&search->id) && layout_folder_has_id(folder, &search->id))
+		return true;
+	return layout_folder_has_name(folder, search->name);
+}
+
+/* Whether the manifest of a folder answers the search. */
+static bool manifest_fits(const struct search *search, const char *folder,
+			  const struct manifest *manifest)
+{
+	return search->name == NULL || strcmp(folder, search->name) == 0 ||
+	       strcmp(manifest->name, search->name) == 0 ||
+	       (!id_is_zero(&search->id) && id_equal(&manifest->database_id, &search->id));
+}
+
+static int add_found(struct search *search, const char *folder, bool renamed, struct error *err)
+{
+	struct error damage CLEANUP_ERROR = ERROR_INIT;
+	struct found found = { .folder = folder };
+	struct manifest manifest = { 0 };
+	int r = holdings_read_manifest(search->storage, folder, &manifest, &damage);
+	bool fits;
+
+	if (r < 0 && r != -EBADMSG) {
+		error_move(err, &damage);
+		return r;
+	}
+	/* A damaged manifest is no reason not to find a folder of that name. */
+	fits = r != 0 ? !renamed && r < 0 : manifest_fits(search, folder, &manifest);
+	if (r == 0) {
+		found.ended = manifest.ended;
+		found.written_us = manifest.written_us;
+		manifest_done(&manifest);
+	}
+	if (fits && buf_append(&search->found, &found, sizeof(found)) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	return 0;
+}
+
+/* Looks at the folders whose own name answers (or at the others). */
+static int look(struct search *search, bool renamed, struct error *err)
+{
+	char **folders = (char **)search->folders.data;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n_of(&search->folders, sizeof(char *)); i++) {
+		if (folder_fits(search, folders[i]) != renamed)
+			r = add_found(search, folders[i], renamed, err);
+	}
+	return r;
+}
+
+static int not_found(struct search *search, struct error *err)
+{
+	char **folders = (char **)search->folders.data;
+	size_t n = n_of(&search->folders, sizeof(char *));
+	struct buf list CLEANUP_BUF = { 0 };
+	int r = 0;
+
+	if (n == 0 || search->name == NULL)
+		return error_set(err, ENOENT, "%s holds no backup of a database",
+				 storage_url(search->storage));
+	for (size_t i = 0; r == 0 && i < MIN(n, (size_t)LISTED_MAX); i++)
+		r = buf_printf(&list, "%s%s", i != 0 ? ", " : "", folders[i]);
+	error_set(err, ENOENT, "%s holds no backup of %s", storage_url(search->storage),
+		  search->name);
+	error_why(err, "it has %s%s", buf_str(&list), n > LISTED_MAX ? " and others" : "");
+	return -ENOENT;
+}
+
+static int ambiguous(struct search *search, struct error *err)
+{
+	const struct found *found = (const struct found *)search->found.data;
+	size_t n = n_of(&search->found, sizeof(*found));
+	struct buf list CLEANUP_BUF = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < MIN(n, (size_t)LISTED_MAX); i++) {
+		char text[CLOCK_TEXT_SIZE];
+
+		clock_format(found[i].written_us, text);
+		r = buf_printf(&list, "%s%s (%s, manifest of %s)", i != 0 ? ", " : "",
+			       found[i].folder, found[i].ended ? "ended" : "live", text);
+	}
+	error_set(err, EEXIST, "%s holds %zu databases%s%s", storage_url(search->storage), n,
+		  search->name != NULL ? " named " : "", search->name != NULL ? search->name : "");
+	error_why(err, "they are %s%s", buf_str(&list), n > LISTED_MAX ? " and others" : "");
+	error_fix(err, "name one by --db %s", found[0].folder);
+	error_exit(err, 64);
+	return -EEXIST;
+}
+
+/* Of several, the only one that has not ended; else the one that ended last. */
+static const struct found *choose(const struct search *search)
+{
+	const struct found *found = (const struct found *)search->found.data;
+	const struct found *live = NULL;
+	const struct found *latest = &found[0];
+	size_t n = n_of(&search->found, sizeof(*found));
+
+	for (size_t i = 0; i < n; i++) {
+		if (found[i].written_us > latest->written_us)
+			latest = &found[i];
+		if (found[i].ended)
+			continue;
+		if (live != NULL)
+			return NULL;
+		live = &found[i];
+	}
+	if (live != NULL || search->name != NULL || n == 1)
+		return live != NULL ? live : latest;
+	return NULL;
+}
+
+int restore_find(struct storage *storage, const char *name, char **ret_folder, struct error *err)
+{
+	struct search search CLEANUP(search_done) = { .storage = storage, .name = name };
+	const struct found *chosen;
+	int r;
+
+	if (name == NULL || !id_parse(name, &search.id))
+		memset(&search.id, 0, sizeof(search.id));
+	r = storage_list_folders(storage, "", add_folder, &search, err);
+	if (r == 0)
+		r = look(&search, false, err);
+	if (r == 0 && search.found.len == 0 && name != NULL)
+		r = look(&search, true, err);
+	if (r < 0)
+		return r;
+	if (search.found.len == 0)
+		return not_found(&search, err);
+	chosen = choose(&search);
+	if (chosen == NULL)
+		return ambiguous(&search, err);
+	*ret_folder = strdup(chosen->folder);
+	return *ret_folder != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
+}
