@@ -26,7 +26,7 @@ int backends_open(const struct config *config, struct backends **ret_backends,
 int backends_start(struct backends *backends, struct catalog *catalog, int state_fd,
 		   const struct id *node_id, struct error *err) MUST_CHECK;
 
-/* The log of a database has grown. Does not block. backends may be NULL. */
+/* The log of a database has grown. Does not block. */
 void backends_ring(struct backends *backends);
 
 /* The oldest TXID of db that a backend still needs; UINT64_MAX = none. */

@@ -17,6 +17,17 @@ const struct command command_table[] = {
 	  "  --config FILE       read this configuration, not /etc/replitedfs.ini\n"
 	  "  --foreground        stay in the foreground, log to the terminal\n"
 	  "  -o OPTIONS          mount options: allow_other, ro, noatime, …\n" },
+	{ "restore", command_restore, "[OPTION]… --output FILE|DIR",
+	  "rebuild a database as of any of its transactions",
+	  "  --from URL|DIR      a backend, or a mount or folder with its log (default: .)\n"
+	  "  --db NAME           the database; not needed when there is only one\n"
+	  "  --all               every database, into the folder given by --output\n"
+	  "  --output FILE|DIR   where to; never overwritten without --force\n"
+	  "  --txid [GEN:]N      as of this transaction\n"
+	  "  --at TIME           as of the last transaction at or before this time:\n"
+	  "                      2026-01-31T10:00:00Z or '10 min ago'\n"
+	  "  --force             overwrite the output\n"
+	  "  --json              print the result as JSON\n" },
 	{ "status", command_status, "[--json] [DIR]", "show how a mount is doing",
 	  "  --json              print JSON\n" },
 	{ "config", command_config, "[--docs] [FILE]", "check a configuration",

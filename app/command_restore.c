@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/command.h"
+#include "app/moment.h"
+#include "app/progress.h"
+#include "app/source_all.h"
+#include "app/source_restore.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+struct restore_command {
+	const char *from;
+	const char *db;
+	const char *output;
+	const char *txid;
+	const char *at;
+	bool all;
+	bool force;
+	bool json;
+	struct config config;
+	struct source source;
+	struct restore_target target;
+	struct progress progress;
+	json_t *results; /* an array */
+};
+
+static void restore_command_done(struct restore_command *command)
+{
+	progress_done(&command->progress);
+	config_done(&command->config);
+	source_close(&command->source);
+	json_decref(command->results);
+}
+
+static int usage(struct error *err, const char *what)
+{
+	error_set(err, EINVAL, "restore: %s", what);
+	error_fix(err, "replitedfs restore --from /backup --db app.db --output restored.db");
+	return error_exit(err, EX_USAGE);
+}
+
+static int parse(struct restore_command *command, int argc, char **argv, struct error *err)
+{
+	const struct option_spec specs[] = {
+		{ .name = "from", .value = &command->from },
+		{ .name = "db", .value = &command->db },
+		{ .name = "all", .flag = &command->all },
+		{ .name = "output", .short_name = 'o', .value = &command->output },
+		{ .name = "txid", .value = &command->txid },
+		{ .name = "at", .value = &command->at },
+		{ .name = "force", .flag = &command->force },
+		{ .name = "json", .flag = &command->json },
+	};
+	int n_rest;
+	int r = command_parse(argc, argv, specs, ARRAY_LEN(specs), &n_rest, err);
+
+	if (r != 0)
+		return r;
+	if (n_rest > 1 || (n_rest == 1 && command->from != NULL))
+		return usage(err, "one source at a time");
+	if (n_rest == 1)
+		command->from = argv[1];
+	if (command->from == NULL)
+		command->from = ".";
+	if (command->output == NULL)
+		return usage(err, "where to? --output is missing");
+	if (command->all && (command->db != NULL || command->txid != NULL))
+		return usage(err, "--all goes with --at only");
+	return moment_parse(command->txid, command->at, &command->target, err);
+}
+
+static void show_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct restore_command *command = arg;
+
+	progress_set_total(&command->progress, total);
+	progress_update(&command->progress, done);
+}
+
+static void print_result(const char *name, const char *output,
+			 const struct restore_result *result)
+{
+	struct buf size CLEANUP_BUF = { 0 };
+	char position[MOMENT_TEXT_SIZE];
+	char time_text[CLOCK_TEXT_SIZE];
+
+	moment_format(&result->point.position, position);
+	clock_format(result->point.time_us, time_text);
+	if (progress_format_size(extent_bytes(result->point.extent), &size) < 0)
+		buf_reset(&size);
+	printf("%s: restored %s as of %s (%s), %.*s, checksum verified\n", output, name, position,
+	       time_text, (int)size.len, (const char *)size.data);
+	if (result->warning != NULL)
+		printf("  warning: %s\n", result->warning);
+}
+
+/* Restores one database; name NULL: the only one. */
+static int restore_one(struct restore_command *command, const char *name, const char *output,
+		       struct error *err)
+{
+	struct restore_request request = {
+		.target = command->target,
+		.output = output,
+		.force = command->force,
+		.progress = show_progress,
+		.arg = command,
+	};
+	struct restore_result result = { 0 };
+	char *found CLEANUP_FREE = NULL;
+	char *label CLEANUP_FREE = NULL;
+	int r;
+
+	if (asprintf(&label, "restoring %s", name != NULL ? name : output) < 0)
+		label = NULL;
+	progress_start(&command->progress, STDERR_FILENO, label, 0, 0);
+	r = source_restore(&command->source, name, &request, &result, &found, err);
+	progress_done(&command->progress);
+	if (r == 0 && command->json)
+		json_array_append_new(command->results,
+				      moment_result_json(found, output, &result));
+	else if (r == 0)
+		print_result(found, output, &result);
+	restore_result_done(&result);
+	return r;
+}
+
+/* Into the folder given by --output, under its own name. */
+static int restore_into(void *arg, const char *name, const char *key, struct error *err)
+{
+	struct restore_command *command = arg;
+	char *path CLEANUP_FREE = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/%s", command->output, name) < 0) {
+		path = NULL;
+		return error_set(err, ENOMEM, "out of memory");
+	}
+	r = source_make_parents(command->output, name, err);
+	return r < 0 ? r : restore_one(command, key, path, err);
+}
+
+static int run(struct restore_command *command, struct error *err)
+{
+	int r = config_load(NULL, &command->config, err);
+
+	if (r == 0)
+		r = source_open(&command->source, command->from, &command->config, err);
+	if (r < 0)
+		return r;
+	if (!command->all)
+		return restore_one(command, command->db, command->output, err);
+	/* Every database as of one and the same moment. */
+	if (command->target.kind == RESTORE_LATEST)
+		command->target = (struct restore_target){ .kind = RESTORE_TIME,
+							   .time_us = clock_wall_us() };
+	return source_each(&command->source, restore_into, command, err);
+}
+
+int command_restore(int argc, char **argv)
+{
+	struct restore_command command CLEANUP(restore_command_done) = {
+		.source = { .root_fd = -1, .lock_fd = -1, .state.fd = -1 },
+		.results = json_array(),
+	};
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	int r = parse(&command, argc, argv, &err);
+
+	if (r > 0)
+		return 0;
+	if (r == 0)
+		r = run(&command, &err);
+	if (r == 0 && command.json) {
+		json_dumpf(command.all ? command.results : json_array_get(command.results, 0),
+			   stdout, JSON_INDENT(2));
+		printf("\n");
+	}
+	return r < 0 ? command_fail(&err, command.json) : 0;
+}
