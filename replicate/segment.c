@@ -95,7 +95,8 @@ int segment_packer_seal(struct segment_packer *packer, bool final, int64_t creat
 		.part = final ? LAYOUT_PART_FINAL : head.part,
 	};
 	packer->raw.len -= len;
-	memmove(packer->raw.data, packer->raw.data + len, packer->raw.len);
+	if (packer->raw.len != 0)
+		memmove(packer->raw.data, packer->raw.data + len, packer->raw.len);
 	packer->head.part++;
 	packer->head.n_items = 0;
 	return 0;

@@ -6,6 +6,8 @@
 
 #include "replicate/catalog.h"
 
+#include <stdatomic.h>
+
 /*
  * Stands in for the capture side: what database.h and catalog.h offer to
  * consumers, on models. A test that links it must not link the real ones.
@@ -25,8 +27,8 @@ struct database {
 };
 
 struct catalog {
-	struct database **databases;
-	size_t n_databases;
+	struct database *databases[8];
+	atomic_size_t n_databases; /* only grows while others look */
 };
 
 /* Makes an empty database with its log in the folder root_fd/path (to be made). */

@@ -32,7 +32,8 @@ static void keep_copy(struct model *model)
 	size_t len = extent_bytes(model->extent);
 	struct model_copy copy = { .pages = malloc(len + 1) };
 
-	memcpy(copy.pages, model->pages, len);
+	if (len != 0)
+		memcpy(copy.pages, model->pages, len);
 	copy.point.position = txlog_position(&model->log, &copy.point.extent, &copy.point.time_us);
 	model->copies = reallocarray(model->copies, model->n_copies + 1, sizeof(copy));
 	model->copies[model->n_copies++] = copy;
@@ -171,7 +172,7 @@ void model_step(struct model *model)
 	uint8_t *pages = calloc(1, extent_bytes(after) + 1);
 	uint64_t n_changes = 1 + model_random(model, 5);
 
-	if (after.page_size == before.page_size)
+	if (after.page_size == before.page_size && before.n_pages != 0)
 		memcpy(pages, model->pages, MIN(extent_bytes(before), extent_bytes(after)));
 	else
 		scribble(model, pages, extent_bytes(after));
@@ -207,7 +208,8 @@ void model_new_generation(struct model *model, const struct model_copy *copy)
 	free(model->pages);
 	model->extent = head.extent;
 	model->pages = malloc(extent_bytes(head.extent) + 1);
-	memcpy(model->pages, copy->pages, extent_bytes(head.extent));
+	if (extent_bytes(head.extent) != 0)
+		memcpy(model->pages, copy->pages, extent_bytes(head.extent));
 	MODEL_CHECK(id_random_u64(&head.base.generation, &err), &err);
 	MODEL_CHECK(txlog_begin_generation(&model->log, &head, &err), &err);
 	keep_copy(model);
