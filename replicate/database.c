@@ -10,6 +10,9 @@
 
 #include <errno.h>
 
+/* With fewer transactions it is not worth waking a thread to sync the log ahead. */
+#define SYNC_AHEAD_MIN 16
+
 static const char *const suffixes[DATABASE_N_FILES] = { "", "-wal", "-shm", "-journal" };
 
 struct database *database_ref(struct database *db)
@@ -328,6 +331,20 @@ static int begin_main_truncate(struct database *db, struct error *err)
 	return 0;
 }
 
+/*
+ * A WAL that is synced with nothing behind what is published: a checkpoint begins.
+ * The log must be durable when that truncates the database, so it is synced from
+ * now on, beside the WAL and the writing of the pages.
+ */
+static void sync_log_ahead(struct database *db)
+{
+	if (db->n_transactions - db->n_synced_ahead < SYNC_AHEAD_MIN ||
+	    wal_tail_goes_on(&db->tail))
+		return;
+	db->n_synced_ahead = db->n_transactions;
+	tailer_sync_log(db);
+}
+
 static int begin_locked(struct database *db, enum database_file file, enum database_barrier what,
 			struct error *err)
 {
@@ -340,8 +357,10 @@ static int begin_locked(struct database *db, enum database_file file, enum datab
 	if (file != DATABASE_WAL && file != DATABASE_SHM)
 		return 0;
 	r = capture_catch_up(db, err);
-	if (r == 0 && file == DATABASE_WAL && what == DATABASE_SYNC)
+	if (r == 0 && file == DATABASE_WAL && what == DATABASE_SYNC) {
 		db->tail.synced = true;
+		sync_log_ahead(db);
+	}
 	return r;
 }
 

@@ -49,12 +49,14 @@ struct database {
 	uint64_t n_transactions;
 	uint64_t n_merged;
 	uint64_t n_unannounced;
+	uint64_t n_synced_ahead; /* n_transactions when the log syncer was last called */
 
 	/* The tailer's, see tailer.c; under the tailer's mutex. */
 	bool listed;	    /* among the databases it looks after */
 	int watch;	    /* inotify watch of the -wal, or -1 */
 	int64_t hot_until_ms; /* commits keep coming: look every millisecond */
 	int64_t looked_ms;
+	bool sync_wanted; /* its log, by the log syncer */
 };
 
 static inline bool database_in_use(const struct database *db)
@@ -124,5 +126,6 @@ int database_begin_generation(struct database *db, uint64_t txid, uint64_t check
 void tailer_add(struct database *db);
 void tailer_remove(struct database *db);
 void tailer_ring(struct database *db);
+void tailer_sync_log(struct database *db); /* soon, by the log syncer */
 
 #endif

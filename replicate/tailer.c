@@ -19,6 +19,7 @@ int tailer_init(struct tailer *tailer, struct catalog *catalog, struct error *er
 {
 	*tailer = (struct tailer){ .catalog = catalog, .bell_fd = -1, .inotify_fd = -1 };
 	pthread_mutex_init(&tailer->mutex, NULL);
+	pthread_cond_init(&tailer->sync_wanted, NULL);
 	tailer->bell_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (tailer->bell_fd < 0)
 		return error_set_errno(err, errno, "cannot create an eventfd");
@@ -37,6 +38,7 @@ void tailer_done(struct tailer *tailer)
 	if (tailer->inotify_fd >= 0)
 		close(tailer->inotify_fd);
 	free(tailer->open);
+	pthread_cond_destroy(&tailer->sync_wanted);
 	pthread_mutex_destroy(&tailer->mutex);
 }
 
@@ -274,6 +276,52 @@ static void *run(void *arg)
 	return NULL;
 }
 
+void tailer_sync_log(struct database *db)
+{
+	struct tailer *tailer = &db->catalog->tailer;
+
+	LOCK_SCOPE(&tailer->mutex);
+	db->sync_wanted = true;
+	pthread_cond_signal(&tailer->sync_wanted);
+}
+
+/* A database whose log is to be synced, with a reference, or NULL; mutex held. */
+static struct database *take_wanted(struct tailer *tailer)
+{
+	for (size_t i = 0; i < tailer->n_open; i++) {
+		struct database *db = tailer->open[i];
+
+		if (!db->sync_wanted)
+			continue;
+		db->sync_wanted = false;
+		return database_ref(db);
+	}
+	return NULL;
+}
+
+/* What fails here fails again, and is reported, at the barrier that needs it. */
+static void *run_syncer(void *arg)
+{
+	struct tailer *tailer = arg;
+
+	pthread_setname_np(pthread_self(), "log-syncer");
+	LOCK_SCOPE(&tailer->mutex);
+	while (!atomic_load(&tailer->stopping)) {
+		CLEANUP_ERROR struct error ignored = ERROR_INIT;
+		struct database *db = take_wanted(tailer);
+
+		if (db == NULL) {
+			pthread_cond_wait(&tailer->sync_wanted, &tailer->mutex);
+			continue;
+		}
+		pthread_mutex_unlock(&tailer->mutex);
+		(void)!database_sync_log(db, &ignored);
+		database_unref(db);
+		pthread_mutex_lock(&tailer->mutex);
+	}
+	return NULL;
+}
+
 int tailer_start(struct tailer *tailer, const struct catalog_retention *retention,
 		 struct error *err)
 {
@@ -285,6 +333,8 @@ int tailer_start(struct tailer *tailer, const struct catalog_retention *retentio
 	if (r != 0)
 		return error_set_errno(err, r, "cannot start the tailer thread");
 	tailer->started = true;
+	/* Without it the barriers sync the log all by themselves. */
+	tailer->syncer_started = pthread_create(&tailer->syncer, NULL, run_syncer, tailer) == 0;
 	return 0;
 }
 
@@ -292,8 +342,14 @@ void tailer_stop(struct tailer *tailer)
 {
 	if (!tailer->started)
 		return;
+	pthread_mutex_lock(&tailer->mutex);
 	atomic_store(&tailer->stopping, true);
+	pthread_cond_broadcast(&tailer->sync_wanted);
+	pthread_mutex_unlock(&tailer->mutex);
 	ring(tailer);
 	pthread_join(tailer->thread, NULL);
+	if (tailer->syncer_started)
+		pthread_join(tailer->syncer, NULL);
+	tailer->syncer_started = false;
 	tailer->started = false;
 }

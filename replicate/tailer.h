@@ -13,7 +13,8 @@
  * the -wal of every open database by inotify while that is idle, looks at it
  * every millisecond while commits keep coming, and at all of them once a second
  * in any case (the last publication of a burst rings nothing). It also applies
- * the log's retention.
+ * the log's retention. A second thread, the log syncer, makes a log durable while
+ * the checkpoint that wants it so is still under way.
  *
  * Invariants: a database is listed while a client has it open. Lock: mutex
  * guards open and n_open and the tailer's fields of each database; a database's
@@ -24,7 +25,10 @@ struct tailer {
 	struct catalog_retention retention;
 	pthread_mutex_t mutex;
 	pthread_t thread;
+	pthread_t syncer;
+	pthread_cond_t sync_wanted; /* some database's flag of that name was set */
 	bool started;
+	bool syncer_started;
 	atomic_bool stopping;
 	atomic_bool idle; /* asleep until a bell */
 	int bell_fd;	  /* eventfd, or -1 */

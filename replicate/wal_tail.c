@@ -288,6 +288,18 @@ struct wal_mark wal_tail_mark(const struct wal_tail *tail)
 	};
 }
 
+bool wal_tail_goes_on(const struct wal_tail *tail)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	uint8_t head[WAL_FRAME_HEADER_LEN];
+	struct wal_frame frame;
+
+	if (wal_tail_read_head(tail, tail->now.captured + 1, head, &ignored) != 0)
+		return false;
+	frame = wal_frame_parse(head);
+	return same_salts(&tail->now, frame.salt1, frame.salt2);
+}
+
 bool wal_tail_chain_broken(const struct wal_tail *tail)
 {
 	for (uint32_t frame = tail->now.captured + 1; frame != 0; frame++) {

@@ -95,6 +95,9 @@ int wal_tail_read_page(const struct wal_tail *tail, uint32_t frame, uint8_t *pag
 int wal_tail_read_head(const struct wal_tail *tail, uint32_t frame, uint8_t *bytes,
 		       struct error *err) MUST_CHECK;
 
+/* Whether a frame of the same generation follows the captured ones. */
+bool wal_tail_goes_on(const struct wal_tail *tail);
+
 /*
  * Whether, behind the captured frames, the WAL goes on with frames that SQLite
  * has cut out of the checksum chain though it reads them (FACTS B1): only to be
