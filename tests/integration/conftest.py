@@ -8,6 +8,7 @@ import tempfile
 
 import pytest
 
+from clients import Client
 from mount import BIN, Mount
 
 
@@ -20,7 +21,7 @@ def pytest_collection_modifyitems(items):
         reason = "mounting as an ordinary user is not supported yet"
     if reason:
         for item in items:
-            if "mounts" in getattr(item, "fixturenames", ()):
+            if {"mounts", "ram_mounts"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
@@ -33,8 +34,30 @@ def folder():
 
 
 @pytest.fixture
+def ram_folder(folder):
+    """A folder in memory, where an fsync costs nothing but its call; else one on disk."""
+    if not os.access("/dev/shm", os.W_OK):
+        yield folder
+        return
+    path = tempfile.mkdtemp(prefix="replitedfs-test-", dir="/dev/shm")
+    yield pathlib.Path(path)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
 def mounts(folder):
     """Makes mounts that are cleaned up: mounts(capture=…, hooks=…, backup=True)."""
+    yield from make_mounts(folder)
+
+
+@pytest.fixture
+def ram_mounts(ram_folder):
+    """Like mounts, in memory."""
+    yield from make_mounts(ram_folder)
+
+
+def make_mounts(folder):
+    """The body of both."""
     assert os.path.exists(BIN), f"{BIN} is not built"
     made = []
 
@@ -54,3 +77,30 @@ def mounts(folder):
 def road(request):
     """Both roads; passthrough falls away where the machine has none."""
     return request.param
+
+
+@pytest.fixture(params=["passthrough", "intercept", "unprivileged"])
+def any_road(request):
+    """Options of a mount: both roads, and all through the page cache, so that no -shm is seen."""
+    if request.param == "unprivileged":
+        return {"capture": "auto", "hooks": "no-passthrough"}
+    return {"capture": request.param}
+
+
+@pytest.fixture
+def clients(request):
+    """Makes programs that use SQLite: clients(path, module=…); they end with the test."""
+    # Made after the mounts, these end before them.
+    for name in ("mounts", "ram_mounts"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+    made = []
+
+    def make(*args, **options):
+        client = Client(*args, **options)
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.clean_up()

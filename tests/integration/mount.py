@@ -217,13 +217,15 @@ class Mount:
             time.sleep(0.03)
         return last
 
-    def replay(self, name, keep=None):
-        """Replays the database's log into an empty file; returns what `replay` reports."""
+    def replay(self, name, keep=None, base=None):
+        """Replays the database's log into an empty file, or upon the content it had at the
+        first mount; returns what `replay` reports."""
         out = keep or self.root / f"replay-{time.monotonic_ns()}"
+        base_argument = [str(base)] if base else []
         with contextlib.suppress(FileNotFoundError):
             os.unlink(out)
         done = subprocess.run(
-            [str(REPLAY), str(self.state), self.database_id(name), str(out)],
+            [str(REPLAY), str(self.state), self.database_id(name), str(out), *base_argument],
             capture_output=True,
             text=True,
             timeout=300,
@@ -277,9 +279,9 @@ def differing_pages(a, b, page_size=None, mode_bytes=True):
     ]
 
 
-def assert_captured(mount, name, records=None, merged=None):
+def assert_captured(mount, name, records=None, merged=None, base=None):
     """The log of an unmounted (or resting) database, replayed, equals it page by page."""
-    report = mount.replay(name)
+    report = mount.replay(name, base=base)
     copy = mount.root / "expected.db"
     checkpointed_copy(mount.dir / name, copy)
     differ = differing_pages(copy, report["file"])

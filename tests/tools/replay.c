@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * replay STATE_DIR DATABASE_ID OUTPUT
+ * replay STATE_DIR DATABASE_ID OUTPUT [BASE]
  *
  * For tests: replays a database's transaction log, from its very beginning,
  * into the empty file OUTPUT, verifying every record, page and checksum on the
- * way, and computes the checksum of the result from scratch. Prints what it saw
- * as JSON. Exits 1 with the error as JSON when anything does not fit, 2 when the
- * log does not begin with an empty database.
+ * way, and computes the checksum of the result from scratch. BASE is the content
+ * that a database had when its log began. Prints what it saw as JSON. Exits 1
+ * with the error as JSON when anything does not fit, 2 when the log does not
+ * begin with an empty database and there is no BASE.
  */
 #include "base/file.h"
 #include "replicate/apply.h"
@@ -46,13 +47,25 @@ static void count(struct seen *seen, const struct record_header *header)
 	seen->last_us = header->time_us;
 }
 
+/* Where the log begins, with what the file holds then. */
+static int begin(struct apply *apply, const struct log_header *head, struct error *err)
+{
+	struct point point = { head->base, head->extent, head->time_us };
+
+	if (head->extent.n_pages != 0)
+		return apply_adopt(apply, &point, NULL, NULL, err);
+	apply->at.position.generation = head->base.generation;
+	return 0;
+}
+
 static int replay(struct txlog *log, struct apply *apply, struct seen *seen, struct error *err)
 {
 	struct position from = txlog_oldest(log, NULL);
 	struct txlog_reader reader;
 	int r = txlog_reader_open(&reader, log, &from, err);
 
-	apply->at.position.generation = from.generation;
+	if (r == 0)
+		r = begin(apply, &reader.head, err);
 	while (r == 0) {
 		r = txlog_reader_next(&reader, err);
 		if (r == 2) {
@@ -115,6 +128,20 @@ static int report(struct txlog *log, int fd, const struct seen *seen, const stru
 	return 0;
 }
 
+static int copy(const char *path, int to, struct error *err)
+{
+	uint8_t bytes[1 << 16];
+	int fd CLEANUP_FD = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = -1;
+
+	for (off_t at = 0; fd >= 0; at += n) {
+		n = file_pread(fd, bytes, sizeof(bytes), at);
+		if (n <= 0 || file_pwrite(to, bytes, (size_t)n, at) < 0)
+			break;
+	}
+	return n != 0 ? error_set(err, EIO, "cannot copy %s", path) : 0;
+}
+
 int main(int argc, char **argv)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -127,19 +154,21 @@ int main(int argc, char **argv)
 	int fd;
 	int r;
 
-	if (argc != 4)
+	if (argc != 4 && argc != 5)
 		return 64;
 	state_fd = open(argv[1], O_RDONLY | O_DIRECTORY);
 	snprintf(path, sizeof(path), "db/%s", argv[2]);
 	if (txlog_open_read_only(&log, state_fd, path, &state, &err) < 0 || state.damaged)
 		return fail(&err, &seen, 1);
-	if (state.fresh || txlog_oldest(&log, NULL).txid != 0) {
+	if (state.fresh || (argc == 4 && txlog_oldest(&log, NULL).txid != 0)) {
 		error_set(&err, ENOENT, "the log does not begin with an empty database");
 		return fail(&err, &seen, 2);
 	}
 	fd = open(argv[3], O_RDWR | O_CREAT | O_EXCL, 0600);
 	r = fd < 0 ? error_set_errno(&err, errno, "cannot create %s", argv[3]) :
 		     apply_init(&apply, fd, &err);
+	if (r == 0 && argc == 5)
+		r = copy(argv[4], fd, &err);
 	if (r == 0)
 		r = replay(&log, &apply, &seen, &err);
 	if (r == 0)
