@@ -3,12 +3,11 @@
 
 #include "base/bytes.h"
 #include "base/file.h"
+#include "base/thread.h"
 #include "replicate/txlog_internal.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include "base/thread.h"
-
 #include <inttypes.h>
 
 /* NULL when out of memory. */
@@ -84,6 +83,17 @@ int txlog_index_read(struct txlog *log, const struct txlog_file *file, struct bu
 	return 0;
 }
 
+/*
+ * Whether the file has no header: it is shorter than one, or begins with as many
+ * zeros, which is what a power loss may leave of a file that was not synced yet.
+ */
+static bool header_missing(const uint8_t *bytes, ssize_t n)
+{
+	static const uint8_t zero[LOG_HEADER_LEN];
+
+	return n < (ssize_t)sizeof(zero) || memcmp(bytes, zero, sizeof(zero)) == 0;
+}
+
 /* Reads and checks a file's header; sets its base and size. 0, 1 = torn, <0. */
 static int load_file(struct txlog *log, struct txlog_file *file, struct log_header *ret_head,
 		     struct error *err)
@@ -101,7 +111,7 @@ static int load_file(struct txlog *log, struct txlog_file *file, struct log_head
 	if (n < 0 || fstat(fd, &st) < 0)
 		return error_set_errno(err, n < 0 ? (int)-n : errno, "cannot read log file %08x",
 				       file->number);
-	if (n < (ssize_t)sizeof(bytes))
+	if (header_missing(bytes, n))
 		return 1;
 	r = log_header_parse(bytes, ret_head, err);
 	if (r == 0 && ret_head->base.generation != generation)
@@ -169,49 +179,82 @@ static int list_files(struct txlog *log, struct error *err)
 	return 0;
 }
 
-/* Loads all files; one that a crash left without a whole header goes away. */
-static int load_files(struct txlog *log, struct error *err)
+static void drop_files(struct txlog *log, size_t first, size_t n)
 {
-	size_t i = 0;
+	memmove(&log->files[first], &log->files[first + n],
+		(log->n_files - first - n) * sizeof(*log->files));
+	log->n_files -= n;
+}
 
-	while (i < log->n_files) {
-		int r = load_file(log, &log->files[i], &log->head, err);
+/*
+ * Loads all files. A last one that a crash left without a header goes away. With
+ * a damaged header a file, and what stands before it, cannot be read in one go
+ * with what follows: the log then begins behind it, or, when it is the last
+ * file, ends before it. It is left alone.
+ */
+static int load_files(struct txlog *log, struct txlog_state *state, struct error *err)
+{
+	struct log_header head;
 
-		if (r < 0)
-			return r;
+	if (log->n_files != 0)
+		log->next_number = log->files[log->n_files - 1].number + 1;
+	for (size_t i = 0; i < log->n_files;) {
+		bool last = i == log->n_files - 1;
+		int r = load_file(log, &log->files[i], &head, err);
+
 		if (r == 0) {
+			log->head = head;
 			i++;
-			continue;
+		} else if (r > 0 && last) {
+			if (!log->read_only)
+				txlog_file_remove(log, &log->files[i]);
+			log->next_number = log->files[i].number;
+			drop_files(log, i, 1);
+		} else if (r > 0 || r == -EBADMSG) {
+			if (r > 0)
+				error_set(err, EBADMSG, "log file %08x has no header",
+					  log->files[i].number);
+			state->damaged = true;
+			drop_files(log, last ? i : 0, last ? 1 : i + 1);
+			i = last ? i : 0;
+		} else {
+			return r;
 		}
-		if (i != log->n_files - 1)
-			return error_set(err, EBADMSG, "log file %08x is cut off",
-					 log->files[i].number);
-		if (!log->read_only)
-			txlog_file_remove(log, &log->files[i]);
-		log->n_files--;
-		/* log->head must be the last whole file's. */
-		i = i > 0 ? i - 1 : 0;
 	}
 	return 0;
 }
 
-/*
- * Whether a whole record header with a later txid stands behind offset: then
- * what is at offset was damaged later, and is not the torn end of the log.
- */
-static bool record_behind(int fd, uint64_t offset, uint64_t end, uint64_t txid)
+#define SEARCH_LEN (1u << 20)
+
+static bool record_in(const uint8_t *bytes, size_t len, uint64_t txid)
 {
-	size_t len = (size_t)MIN(end - offset, (uint64_t)(64 << 20));
-	uint8_t *bytes CLEANUP_FREE = malloc(len);
 	struct record_header header;
 
-	if (bytes == NULL || file_pread(fd, bytes, len, (off_t)offset) != (ssize_t)len)
-		return false;
-	for (size_t i = 1; i + RECORD_HEADER_LEN <= len; i++) {
+	for (size_t i = 0; i + RECORD_HEADER_LEN <= len; i++) {
 		CLEANUP_ERROR struct error ignored = ERROR_INIT;
 
 		if (bytes[i] == 'R' && record_header_parse(bytes + i, &header, &ignored) == 0 &&
 		    header.txid > txid)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Whether a whole record header with a later txid stands behind offset: then
+ * what is at offset was damaged later, and is not the torn end of the log. In
+ * doubt it is damage, since a torn end is cut off.
+ */
+static bool record_behind(int fd, uint64_t offset, uint64_t end, uint64_t txid)
+{
+	uint8_t *bytes CLEANUP_FREE = malloc(SEARCH_LEN);
+
+	for (uint64_t at = offset + 1; at + RECORD_HEADER_LEN <= end;
+	     at += SEARCH_LEN - RECORD_HEADER_LEN + 1) {
+		size_t len = (size_t)MIN(end - at, (uint64_t)SEARCH_LEN);
+
+		if (bytes == NULL || file_pread(fd, bytes, len, (off_t)at) != (ssize_t)len ||
+		    record_in(bytes, len, txid))
 			return true;
 	}
 	return false;
@@ -238,15 +281,23 @@ static uint64_t scan_start(struct txlog *log, const struct txlog_file *file)
 	return entries[index.len / sizeof(*entries) - 1].offset;
 }
 
-/* Reads records from offset on; returns the offset behind the last whole one. */
-static uint64_t scan_records(struct txlog *log, int fd, uint64_t offset, uint64_t end,
-			     struct error *err)
+/*
+ * Reads records from *offset on, and moves it behind the last whole one. 0: that
+ * is the end of the file; -EBADMSG: something else follows; another -errno: the
+ * file could not be read.
+ */
+static int scan_records(struct txlog *log, int fd, uint64_t *offset, uint64_t end,
+			struct error *err)
 {
 	struct txlog_reader reader = { .fd = -1 };
 	struct record_header last = { 0 };
-	int r = record_reader_init(&reader.records, &reader.source, err);
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	int r;
 
-	txlog_reader_attach(&reader, dup(fd), offset, end);
+	if (copy < 0)
+		return error_set_errno(err, errno, "cannot read the transaction log");
+	txlog_reader_attach(&reader, copy, *offset, end);
+	r = record_reader_init(&reader.records, &reader.source, err);
 	while (r == 0) {
 		r = record_reader_next(&reader.records, err);
 		/*
@@ -255,14 +306,14 @@ static uint64_t scan_records(struct txlog *log, int fd, uint64_t offset, uint64_
 		 */
 		if (last.txid != 0 && (r >= 0 || reader.records.header.txid == 0)) {
 			adopt_record(log, &last);
-			offset += last.size;
+			*offset += last.size;
 		}
 		last = reader.records.header;
-		if (r == 0 && last.size > end - offset)
+		if (r == 0 && last.size > end - *offset)
 			r = error_set(err, EBADMSG, "transaction %" PRIu64 ": cut off", last.txid);
 	}
 	txlog_reader_close(&reader);
-	return offset;
+	return r < 0 ? r : 0;
 }
 
 /* Drops index points that a crash left for records that are not there. */
@@ -279,13 +330,31 @@ static void trim_index(struct txlog *log, const struct txlog_file *file)
 		remove_one(log, file, ".idx");
 }
 
+/* Decides what the bytes behind the last whole record are: err says what is there. */
+static int judge_end(struct txlog *log, int fd, uint64_t size, struct txlog_state *state,
+		     struct error *err)
+{
+	struct txlog_file *file = &log->files[log->n_files - 1];
+
+	if (record_behind(fd, file->end, size, log->position.txid)) {
+		state->damaged = true;
+		return error_wrap(err, "log file %08x at byte %" PRIu64, file->number, file->end);
+	}
+	error_done(err);
+	state->torn = size - file->end;
+	if (!log->read_only && ftruncate(fd, (off_t)file->end) < 0)
+		return error_set_errno(err, errno, "cannot cut log file %08x", file->number);
+	return 0;
+}
+
 static int scan_last(struct txlog *log, struct txlog_state *state, struct error *err)
 {
-	struct txlog_file *file = txlog_last(log);
+	struct txlog_file *file = &log->files[log->n_files - 1];
 	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", log->read_only ? O_RDONLY : O_RDWR);
-	CLEANUP_ERROR struct error damage = ERROR_INIT;
+	CLEANUP_ERROR struct error found = ERROR_INIT;
 	uint64_t size = file->end;
 	uint64_t end;
+	int r;
 
 	if (fd < 0)
 		return error_set_errno(err, -fd, "cannot open log file %08x", file->number);
@@ -293,21 +362,17 @@ static int scan_last(struct txlog *log, struct txlog_state *state, struct error 
 	log->extent = file->extent;
 	log->time_us = file->base_time_us;
 	log->mark = log->head.mark;
-	end = scan_records(log, fd, scan_start(log, file), size, &damage);
-	file->end = end;
-	if (!log->read_only)
-		trim_index(log, file);
-	if (end == size)
-		return 0;
-	if (record_behind(fd, end, size, log->position.txid)) {
-		state->damaged = true;
-		error_move(err, &damage);
-		return error_wrap(err, "log file %08x at byte %" PRIu64, file->number, end);
+	end = scan_start(log, file);
+	r = scan_records(log, fd, &end, size, &found);
+	if (r == 0 || r == -EBADMSG) {
+		file->end = end;
+		if (!log->read_only)
+			trim_index(log, file);
+		r = end == size ? 0 : judge_end(log, fd, size, state, &found);
 	}
-	state->torn = size - end;
-	if (!log->read_only && ftruncate(fd, (off_t)end) < 0)
-		return error_set_errno(err, errno, "cannot cut log file %08x", file->number);
-	return 0;
+	if (r < 0)
+		error_move(err, &found);
+	return r;
 }
 
 static int open_log(struct txlog *log, int root_fd, const char *path, bool read_only,
@@ -319,6 +384,7 @@ static int open_log(struct txlog *log, int root_fd, const char *path, bool read_
 		.root_fd = root_fd,
 		.path = strdup(path),
 		.read_only = read_only,
+		.next_number = 1,
 		.fd = -1,
 		.index_fd = -1,
 		.hash = hash_stream_new(),
@@ -331,15 +397,18 @@ static int open_log(struct txlog *log, int root_fd, const char *path, bool read_
 	if (r == 0)
 		r = list_files(log, err);
 	if (r == 0)
-		r = load_files(log, err);
+		r = load_files(log, ret_state, err);
 	if (r == 0 && log->n_files != 0)
 		r = scan_last(log, ret_state, err);
-	if (r < 0 && !ret_state->damaged) {
+	if (r < 0 && (r != -EBADMSG || !ret_state->damaged)) {
 		txlog_close(log);
 		return r;
 	}
 	ret_state->fresh = log->n_files == 0;
 	log->new_generation = ret_state->fresh || ret_state->damaged;
+	/* Who wrote the last file may have died before it was synced. */
+	log->n_published = log->n_files != 0 && !read_only ? 1 : 0;
+	log->dir_dirty = log->n_published != 0;
 	txlog_discard(log);
 	return 0;
 }
@@ -370,6 +439,12 @@ void txlog_close(struct txlog *log)
 	free(log->path);
 	pthread_mutex_destroy(&log->mutex);
 	*log = (struct txlog){ .fd = -1, .index_fd = -1 };
+}
+
+struct txlog_file txlog_last(struct txlog *log)
+{
+	LOCK_SCOPE(&log->mutex);
+	return log->files[log->n_files - 1];
 }
 
 struct position txlog_position(struct txlog *log, struct extent *ret_extent, int64_t *ret_time_us)

@@ -38,6 +38,7 @@ struct txlog_file {
  * 1. files is sorted by number; the last one is written, the others are sealed.
  * 2. A record is visible to readers only below files[last].end, and then whole.
  * 3. position, extent and time_us are those after the last published record.
+ * 4. Every number in files is below next_number.
  * Lock: mutex guards files and n_files and what they hold, position, extent and
  * time_us; all else belongs to the writer. Order: behind the database's mutex.
  */
@@ -49,6 +50,7 @@ struct txlog {
 	pthread_mutex_t mutex;
 	struct txlog_file *files;
 	size_t n_files;
+	uint32_t next_number;	/* of the next file; the writer's */
 	struct log_header head;	/* for new files: node, database, term, parent */
 	struct position position;
 	struct extent extent;
@@ -65,6 +67,7 @@ struct txlog {
 	struct buf pending;	/* bytes behind the published end, not yet written */
 	uint64_t spilled;	/* bytes behind the published end that were written early */
 	uint64_t record_at;	/* where the open record begins, behind the published end */
+	bool overhang;		/* a write may have left bytes behind the published end */
 	struct position next;	/* as position, after the records in pending */
 	struct extent next_extent;
 	int64_t next_time_us;
@@ -78,7 +81,7 @@ struct txlog {
 struct txlog_state {
 	bool fresh;	    /* no log was there: call txlog_begin_generation() */
 	uint64_t torn;	    /* bytes of an unfinished record cut off at the end */
-	bool damaged;	    /* a record in the last file is damaged; see err */
+	bool damaged;	    /* a record in the last file, or a file's header; see err */
 };
 
 /*
@@ -86,7 +89,9 @@ struct txlog_state {
  * last file is scanned from its last index point; an unfinished record at its
  * end is cut off. A damaged record with records behind it sets damaged (and err
  * says which): the log then ends before it, the file is left alone, and the
- * next record must begin a new generation. root_fd must outlive the log.
+ * next record must begin a new generation. The same goes for a file whose header
+ * is damaged; behind one that is not the last the log begins anew. root_fd must
+ * outlive the log.
  * 0 or -errno (-EPROTONOSUPPORT: written by a newer version).
  */
 int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_limit,
@@ -106,7 +111,8 @@ void txlog_close(struct txlog *log);
 
 /*
  * From now on records belong to head->base's generation and build on head->base
- * and head->extent. Writes and syncs a new file at once. 0 or -errno.
+ * and head->extent. Writes and syncs a new file at once. 0; -errno: nothing has
+ * changed.
  */
 int txlog_begin_generation(struct txlog *log, const struct log_header *head,
 			   struct error *err) MUST_CHECK;
@@ -184,6 +190,7 @@ struct txlog_reader {
 	uint32_t number;      /* of the open file; 0 = none */
 	uint64_t offset;      /* of the next byte in it */
 	uint64_t end;	      /* as last seen */
+	uint64_t txid;	      /* of the record read last, else of where it began */
 	struct log_header head; /* of the open file */
 	struct buf ahead;     /* bytes read from offset on */
 	size_t ahead_at;
@@ -202,7 +209,8 @@ void txlog_reader_close(struct txlog_reader *reader);
  * it, its generation is reader->head.base.generation, and its entries follow by
  * record_reader_entry(&reader->records, …). 1: there is none yet. 2: a new
  * generation begins, on reader->head.base; it builds on the position reached
- * only if head.parent is that position. Call again to go on in it.
+ * only if head.parent is that position. Call again to go on in it. -ESTALE: the
+ * retention has dropped what comes next.
  */
 int txlog_reader_next(struct txlog_reader *reader, struct error *err) MUST_CHECK;
 

@@ -30,9 +30,10 @@ bool txlog_index_parse(const uint8_t *bytes, struct txlog_index_entry *ret_entry
 /* Points reader at bytes [offset, end) of fd, which it takes over. */
 void txlog_reader_attach(struct txlog_reader *reader, int fd, uint64_t offset, uint64_t end);
 
-static inline struct txlog_file *txlog_last(struct txlog *log)
-{
-	return &log->files[log->n_files - 1];
-}
+/*
+ * A copy of the last file's entry, which only the writer changes. Takes the
+ * mutex: the retention moves entries about beside the writer.
+ */
+struct txlog_file txlog_last(struct txlog *log);
 
 #endif

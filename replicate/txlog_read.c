@@ -140,6 +140,7 @@ static int skip_to(struct txlog_reader *reader, const struct position *from, str
 			struct txlog_place place = {
 				.number = reader->number,
 				.offset = reader->offset - RECORD_HEADER_LEN,
+				.txid = header->txid,
 			};
 
 			if (header->checksum_before != from->checksum)
@@ -165,12 +166,16 @@ int txlog_reader_open(struct txlog_reader *reader, struct txlog *log, const stru
 		r = open_file(reader, &file, find_offset(log, &file, from->txid), err);
 	if (r == 0)
 		r = skip_to(reader, from, err);
+	reader->txid = from->txid;
 	if (r != 0)
 		txlog_reader_close(reader);
 	return r;
 }
 
-/* Looks for more: a longer file, or the file behind a sealed one. 0, 1 = none. */
+/*
+ * Looks for more: a longer file, or the file behind a sealed one. 0, 1 = none,
+ * -ESTALE when files in between have been dropped.
+ */
 static int advance(struct txlog_reader *reader, struct error *err)
 {
 	struct txlog *log = reader->log;
@@ -191,7 +196,14 @@ static int advance(struct txlog_reader *reader, struct error *err)
 		}
 	}
 	pthread_mutex_unlock(&log->mutex);
-	return next.number == 0 ? 1 : open_file(reader, &next, LOG_HEADER_LEN, err);
+	if (next.number == 0)
+		return 1;
+	if (next.base.generation == reader->head.base.generation &&
+	    next.base.txid != reader->txid)
+		return error_set(err, ESTALE, "the log holds transactions behind %llu only",
+				 (unsigned long long)next.base.txid);
+	reader->txid = next.base.txid;
+	return open_file(reader, &next, LOG_HEADER_LEN, err);
 }
 
 int txlog_reader_next(struct txlog_reader *reader, struct error *err)
@@ -202,6 +214,8 @@ int txlog_reader_next(struct txlog_reader *reader, struct error *err)
 	for (;;) {
 		int r = record_reader_next(&reader->records, err);
 
+		if (r == 0)
+			reader->txid = reader->records.header.txid;
 		if (r != 1)
 			return r;
 		r = advance(reader, err);
@@ -232,6 +246,7 @@ int txlog_reader_seek(struct txlog_reader *reader, struct txlog *log,
 			return r;
 	}
 	reader->log = log;
+	reader->txid = place->txid - 1;
 	return open_file(reader, &file, place->offset, err);
 }
 

@@ -22,16 +22,19 @@ void txlog_idle(struct txlog *log)
 
 static int open_last(struct txlog *log, struct error *err)
 {
+	struct txlog_file file;
+
 	if (log->fd >= 0)
 		return 0;
-	log->fd = txlog_file_open(log, txlog_last(log), ".log", O_WRONLY);
+	file = txlog_last(log);
+	log->fd = txlog_file_open(log, &file, ".log", O_WRONLY);
 	if (log->fd < 0) {
 		int code = -log->fd;
 
 		log->fd = -1;
 		return error_set_errno(err, code, "cannot open the transaction log");
 	}
-	log->index_fd = txlog_file_open(log, txlog_last(log), ".idx", O_WRONLY | O_CREAT | O_APPEND);
+	log->index_fd = txlog_file_open(log, &file, ".idx", O_WRONLY | O_CREAT | O_APPEND);
 	if (log->index_fd < 0)
 		log->index_fd = -1; /* only a hint: reading works without */
 	log->indexed = 0;
@@ -67,6 +70,7 @@ static int add_file(struct txlog *log, struct txlog_file *file, struct error *er
 		return error_set(err, ENOMEM, "out of memory");
 	}
 	txlog_idle(log);
+	log->next_number = file->number + 1;
 	log->dir_dirty = true;
 	return 0;
 }
@@ -75,7 +79,7 @@ static int add_file(struct txlog *log, struct txlog_file *file, struct error *er
 static int next_file(struct txlog *log, struct error *err)
 {
 	struct txlog_file file = {
-		.number = log->n_files != 0 ? txlog_last(log)->number + 1 : 1,
+		.number = log->next_number,
 		.base = log->position,
 		.extent = log->extent,
 		.base_time_us = log->time_us,
@@ -91,26 +95,64 @@ static int next_file(struct txlog *log, struct error *err)
 	return add_file(log, &file, err);
 }
 
+/* Takes the last file back, which nobody has seen a record of. */
+static void remove_last(struct txlog *log)
+{
+	struct txlog_file file = txlog_last(log);
+
+	txlog_idle(log);
+	pthread_mutex_lock(&log->mutex);
+	log->n_files--;
+	pthread_mutex_unlock(&log->mutex);
+	txlog_file_remove(log, &file);
+}
+
+/* What a generation begins with, and what is put back when it cannot. */
+struct beginning {
+	struct log_header head;
+	struct position position;
+	struct extent extent;
+	int64_t time_us;
+	struct wal_mark mark;
+};
+
+static void set_beginning(struct txlog *log, const struct beginning *beginning)
+{
+	pthread_mutex_lock(&log->mutex);
+	log->head = beginning->head;
+	log->position = beginning->position;
+	log->extent = beginning->extent;
+	log->time_us = beginning->time_us;
+	log->mark = beginning->mark;
+	pthread_mutex_unlock(&log->mutex);
+}
+
 int txlog_begin_generation(struct txlog *log, const struct log_header *head, struct error *err)
 {
-	struct log_header before = log->head;
+	struct beginning before = { log->head, log->position, log->extent, log->time_us, log->mark };
+	struct beginning after = { *head, head->base, head->extent,
+				   MAX(head->time_us, log->time_us), head->mark };
+	bool new_generation = log->new_generation;
 	int r;
 
 	txlog_discard(log);
-	pthread_mutex_lock(&log->mutex);
-	log->head = *head;
-	log->position = head->base;
-	log->extent = head->extent;
-	log->time_us = MAX(head->time_us, log->time_us);
-	log->mark = head->mark;
-	pthread_mutex_unlock(&log->mutex);
+	/* A file that was given up is not synced: that could seem to succeed. */
+	if (new_generation)
+		log->n_synced = log->n_published;
+	set_beginning(log, &after);
 	r = next_file(log, err);
 	if (r == 0) {
 		log->n_published++;
 		log->new_generation = false;
 		r = txlog_sync(log, err);
-	} else {
-		log->head = before;
+		if (r < 0) {
+			remove_last(log);
+			log->n_published--;
+		}
+	}
+	if (r < 0) {
+		set_beginning(log, &before);
+		log->new_generation = new_generation;
 	}
 	txlog_discard(log);
 	return r;
@@ -118,11 +160,12 @@ int txlog_begin_generation(struct txlog *log, const struct log_header *head, str
 
 void txlog_discard(struct txlog *log)
 {
-	if (log->spilled != 0 && log->fd >= 0 &&
-	    ftruncate(log->fd, (off_t)txlog_last(log)->end) < 0) {
+	if ((log->spilled != 0 || log->overhang) && log->fd >= 0 &&
+	    ftruncate(log->fd, (off_t)txlog_last(log).end) < 0) {
 		/* What is left behind the end is cut off when the log is opened. */
 	}
 	log->spilled = 0;
+	log->overhang = false;
 	log->open.txid = 0;
 	buf_reset(&log->pending);
 	log->next = log->position;
@@ -151,9 +194,11 @@ static int spill(struct txlog *log, struct error *err)
 	if (r < 0)
 		return r;
 	r = file_pwrite(log->fd, log->pending.data, log->pending.len,
-			(off_t)(txlog_last(log)->end + log->spilled));
-	if (r < 0)
+			(off_t)(txlog_last(log).end + log->spilled));
+	if (r < 0) {
+		log->overhang = true;
 		return error_set_errno(err, -r, "cannot write the transaction log");
+	}
 	log->spilled += log->pending.len;
 	buf_reset(&log->pending);
 	return 0;
@@ -181,7 +226,8 @@ int txlog_add(struct txlog *log, const struct record_entry *entry, const void *d
 	to = buf_extend(&log->pending, extra + len);
 	if (to == NULL)
 		return fail_record(log, error_set(err, ENOMEM, "out of memory"));
-	to += extra; /* the header is filled in by txlog_end() */
+	memset(to, 0, extra); /* the header is filled in by txlog_end() */
+	to += extra;
 	record_entry_format(entry, to);
 	if (entry->data_len != 0)
 		memcpy(to + RECORD_ENTRY_LEN, data, entry->data_len);
@@ -221,7 +267,7 @@ int txlog_end(struct txlog *log, uint32_t flags, uint64_t checksum_after, struct
 		memcpy(log->pending.data + (log->record_at - log->spilled), bytes, sizeof(bytes));
 	else
 		r = file_pwrite(log->fd, bytes, sizeof(bytes),
-				(off_t)(txlog_last(log)->end + log->record_at));
+				(off_t)(txlog_last(log).end + log->record_at));
 	if (r < 0)
 		return fail_record(log, error_set_errno(err, -r,
 							"cannot write the transaction log"));
@@ -236,10 +282,8 @@ int txlog_end(struct txlog *log, uint32_t flags, uint64_t checksum_after, struct
 
 static void publish(struct txlog *log)
 {
-	struct txlog_file *file = txlog_last(log);
-
 	pthread_mutex_lock(&log->mutex);
-	file->end += log->spilled;
+	log->files[log->n_files - 1].end += log->spilled;
 	log->position = log->next;
 	log->extent = log->next_extent;
 	log->time_us = log->next_time_us;
@@ -256,11 +300,11 @@ int txlog_flush(struct txlog *log, struct error *err)
 
 	if (log->pending.len == 0 && log->spilled == 0)
 		return 0;
-	if (log->spilled == 0 && txlog_last(log)->end >= log->file_limit)
+	if (log->spilled == 0 && txlog_last(log).end >= log->file_limit)
 		r = next_file(log, err);
 	if (r == 0)
 		r = open_last(log, err);
-	at = txlog_last(log)->end;
+	at = txlog_last(log).end;
 	/* The index point stands before the record: one too many is seen and dropped. */
 	if (r == 0 && log->spilled == 0) {
 		log->open.txid = log->position.txid + 1;
