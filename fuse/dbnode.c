@@ -141,7 +141,7 @@ int dbnode_of_node(struct filesystem *fs, struct node *node, bool adopt,
 	int r = 0;
 
 	*ret_dbnode = (struct dbnode){ .db = NULL };
-	if (node->slot->type != S_IFREG || node->slot->role == NODE_VIRTUAL)
+	if (node->slot->type != S_IFREG || node->is_virtual)
 		return 0;
 	ret_dbnode->db = node_database(&fs->nodes, node, &ret_dbnode->file);
 	if (ret_dbnode->db != NULL)

@@ -264,6 +264,7 @@ int nodes_look_up_virtual(struct nodes *nodes, struct node *parent, const char *
 		if (node == NULL)
 			return -ENOMEM;
 		node->slot->role = NODE_VIRTUAL;
+		node->is_virtual = true;
 		set_name(nodes, node, parent, name);
 	}
 	node->slot->n_lookups++;
@@ -343,8 +344,8 @@ void node_set_database(struct nodes *nodes, struct node *node, struct database *
 	before = node->db;
 	node->db = db;
 	node->file = file;
-	if (node->slot->role != NODE_VIRTUAL)
-		node->slot->role = db != NULL ? NODE_DATABASE : NODE_ORDINARY;
+	node->slot->role = db != NULL ? NODE_DATABASE : NODE_ORDINARY;
+	node->is_database = db != NULL;
 	pthread_mutex_unlock(&nodes->mutex);
 	database_unref(before);
 }

@@ -34,6 +34,7 @@
  * as long as the kernel may send requests on it.
  */
 
+/* What a node is; in the table, for a successor. */
 enum node_role {
 	NODE_ORDINARY,
 	NODE_VIRTUAL, /* below .replitedfs: no backing file */
@@ -46,6 +47,7 @@ struct node {
 	uint64_t id;
 	struct session_node *slot;
 	struct node *inode_next;
+	bool is_virtual;	  /* its role, which does not change */
 	atomic_int pin_fd;
 
 	/*
@@ -58,6 +60,7 @@ struct node {
 	struct timespec cache_mtime; /* open_mutex: mtime and size at the last release */
 	off_t cache_size;
 	uint32_t n_mapped;	  /* open_mutex: handles that could write by mmap unseen */
+	atomic_bool is_database;  /* db != NULL */
 	atomic_bool mapped_now;	  /* n_mapped > 0 */
 	atomic_bool mapped_once;  /* n_mapped was > 0 one day */
 

@@ -132,7 +132,7 @@ int node_open(struct nodes *nodes, struct node *node, int flags)
 	int fd CLEANUP_FD = -1;
 	struct stat st;
 
-	if (node->slot->role == NODE_VIRTUAL)
+	if (node->is_virtual)
 		return -EACCES;
 	if (pin_fd >= 0)
 		return open_by_pin(pin_fd, flags);

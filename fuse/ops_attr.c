@@ -16,7 +16,7 @@ static struct handle *handle_of(struct filesystem *fs, struct fuse_file_info *fi
 static int get_attr(struct filesystem *fs, struct node *node, struct handle *handle,
 		    struct stat *ret_st)
 {
-	if (node->slot->role == NODE_VIRTUAL)
+	if (node->is_virtual)
 		return virtual_stat(fs, node, ret_st);
 	if (handle != NULL && handle->fd >= 0)
 		return fstat(handle->fd, ret_st) < 0 ? -errno : 0;
@@ -84,7 +84,7 @@ static int subject_open(struct filesystem *fs, struct node *node, struct fuse_fi
 		.own_fd = -1,
 		.own_file_fd = -1,
 	};
-	if (node->slot->role == NODE_VIRTUAL)
+	if (node->is_virtual)
 		return -EACCES;
 	if (with_size)
 		r = open_for_size(fs, node, ret_subject);

@@ -44,7 +44,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	ops_count(OPS_OPEN);
 	if (node == NULL)
 		r = -ESTALE;
-	else if (node->slot->role == NODE_VIRTUAL)
+	else if (node->is_virtual)
 		r = virtual_open_dir(fs, node, fi);
 	else
 		r = open_dir(fs, node, fi);

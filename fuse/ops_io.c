@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
 #include "fuse/ops.h"
+#include "fuse/virtual.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
@@ -16,11 +17,8 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		ops_reply(req, -EBADF);
 		return;
 	}
-	if (handle->fd < 0) { /* virtual */
-		size_t start = MIN((size_t)off, handle->content.len);
-
-		fuse_reply_buf(req, (char *)handle->content.data + start,
-			       MIN(size, handle->content.len - start));
+	if (handle->fd < 0) {
+		virtual_read(req, handle, size, off);
 		return;
 	}
 	bufs.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;

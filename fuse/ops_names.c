@@ -13,7 +13,7 @@ static int look_up(struct filesystem *fs, struct node *parent, const char *name,
 	struct place place CLEANUP_PLACE = { .dir_fd = -1 };
 	int r;
 
-	if (parent->slot->role == NODE_VIRTUAL || place_is_virtual(parent, name))
+	if (parent->is_virtual || place_is_virtual(parent, name))
 		return virtual_look_up(fs, parent, name, ret_node, ret_st);
 	r = place_open(fs, parent->id, name, &place);
 	if (r == 0)
@@ -39,7 +39,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent_id, const char *name)
 	r = look_up(fs, parent, name, &node, &st);
 	if (r == 0)
 		ops_reply_entry(req, node, &st);
-	else if (r == -ENOENT && parent->slot->role != NODE_VIRTUAL)
+	else if (r == -ENOENT && !parent->is_virtual)
 		fuse_reply_entry(req, &nothing);
 	else
 		ops_reply(req, r);
@@ -161,7 +161,7 @@ static int check_link(struct filesystem *fs, struct node *node)
 	struct dbnode dbnode CLEANUP_DBNODE = { .db = NULL };
 	int r;
 
-	if (node == NULL || node->slot->role == NODE_VIRTUAL)
+	if (node == NULL || node->is_virtual)
 		return node == NULL ? -ESTALE : -EPERM;
 	r = dbnode_of_node(fs, node, false, &dbnode, &err);
 	return r < 0 ? r : dbnode.db != NULL ? -EPERM : 0;

@@ -178,8 +178,6 @@ static int finish(struct opening *opening, struct fuse_file_info *fi)
 	note_mappable(opening);
 	opening->handle->next = node->handles;
 	node->handles = opening->handle;
-	session_handle_get(&opening->fs->session, opening->handle->id)->road =
-		(uint8_t)opening->road;
 	fi->fh = opening->handle->id;
 	fi->keep_cache = keep;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
@@ -208,6 +206,15 @@ static void unlink_handle(struct node *node, struct handle *handle)
 		*at = handle->next;
 }
 
+static bool is_written(const struct node *node)
+{
+	for (const struct handle *handle = node->handles; handle != NULL; handle = handle->next) {
+		if (handle->writable)
+			return true;
+	}
+	return false;
+}
+
 /* The last handle is being closed: what the next open wants to know. */
 static void last_release(struct filesystem *fs, struct node *node, struct handle *handle)
 {
@@ -231,7 +238,7 @@ static void release(struct filesystem *fs, struct handle *handle)
 	pthread_mutex_lock(&node->open_mutex);
 	dbnode.db = handle_database(&fs->handles, handle, &dbnode.file);
 	unlink_handle(node, handle);
-	if (writable && dbnode.db == NULL && node->slot->n_writers == 1)
+	if (writable && dbnode.db == NULL && !is_written(node))
 		dbnode_written(fs, node, handle->fd);
 	if (handle->mappable) {
 		node->mapped_now = --node->n_mapped > 0;
@@ -273,7 +280,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int r;
 
 	ops_count(OPS_OPEN);
-	if (node == NULL || node->slot->role == NODE_VIRTUAL) {
+	if (node == NULL || node->is_virtual) {
 		if (node == NULL)
 			ops_reply(req, -ESTALE);
 		else
@@ -385,7 +392,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *handle = handles_get(&fs->handles, fi->fh);
 
 	ops_count(OPS_RELEASE);
-	if (handle != NULL && handle->node->slot->role == NODE_VIRTUAL)
+	if (handle != NULL && handle->node->is_virtual)
 		handle_free(&fs->handles, handle);
 	else if (handle != NULL)
 		release(fs, handle);
@@ -399,7 +406,7 @@ void ops_release_all(struct filesystem *fs)
 
 		if (handle == NULL)
 			continue;
-		if (handle->dir != NULL || handle->node->slot->role == NODE_VIRTUAL)
+		if (handle->dir != NULL || handle->node->is_virtual)
 			handle_free(&fs->handles, handle);
 		else
 			release(fs, handle);

@@ -93,9 +93,9 @@ mode_t ops_mode_written(fuse_req_t req, const struct stat *st)
  */
 double ops_attr_timeout(struct node *node)
 {
-	if (node->slot->role == NODE_VIRTUAL)
+	if (node->is_virtual)
 		return 0;
-	if (node->slot->role == NODE_DATABASE || !node->mapped_once)
+	if (node->is_database || !node->mapped_once)
 		return OPS_TIMEOUT_S;
 	return node->mapped_now ? 0 : 1;
 }
@@ -104,7 +104,7 @@ void ops_reply_attr(fuse_req_t req, struct node *node, const struct stat *st)
 {
 	struct stat shown = *st;
 
-	if (node->slot->role != NODE_VIRTUAL)
+	if (!node->is_virtual)
 		shown.st_ino = nodes_ino(&ops_fs(req)->nodes, st);
 	fuse_reply_attr(req, &shown, ops_attr_timeout(node));
 }
@@ -112,7 +112,7 @@ void ops_reply_attr(fuse_req_t req, struct node *node, const struct stat *st)
 void ops_reply_entry(fuse_req_t req, struct node *node, const struct stat *st)
 {
 	struct filesystem *fs = ops_fs(req);
-	bool virtual = node->slot->role == NODE_VIRTUAL;
+	bool virtual = node->is_virtual;
 	uint64_t id = node->id;
 	struct fuse_entry_param entry = {
 		.ino = id,
@@ -150,7 +150,7 @@ int place_open(struct filesystem *fs, uint64_t parent, const char *name, struct 
 		return -ESTALE;
 	if (strlen(name) > SESSION_NAME_MAX)
 		return -ENAMETOOLONG;
-	if (ret_place->parent->slot->role == NODE_VIRTUAL ||
+	if (ret_place->parent->is_virtual ||
 	    place_is_virtual(ret_place->parent, name))
 		return -EACCES;
 	if (parent == SESSION_ROOT) {

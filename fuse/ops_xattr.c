@@ -32,7 +32,7 @@ static int target_open(fuse_req_t req, fuse_ino_t ino, struct target *target)
 	ops_count(OPS_XATTR);
 	if (node == NULL)
 		return -ESTALE;
-	if (node->slot->role == NODE_VIRTUAL)
+	if (node->is_virtual)
 		return -EOPNOTSUPP;
 	target->fd = node_open(&fs->nodes, node, O_PATH);
 	if (target->fd < 0)

@@ -51,7 +51,6 @@ struct session_handle {
 	uint32_t flags;	     /* of the open */
 	uint32_t next_free;
 	uint8_t used;
-	uint8_t road;
 };
 
 struct session_header;

@@ -94,7 +94,7 @@ static int child_path(struct filesystem *fs, struct node *parent, const char *na
 {
 	int r = 0;
 
-	if (parent->slot->role == NODE_VIRTUAL) {
+	if (parent->is_virtual) {
 		r = path_of(fs, parent, out);
 		if (r == 0 && out->len > 0)
 			r = buf_append(out, "/", 1);
@@ -170,6 +170,19 @@ void virtual_open(fuse_req_t req, struct filesystem *fs, struct node *node,
 		ops_reply(req, r);
 	else if (fuse_reply_open(req, fi) != 0)
 		handle_free(&fs->handles, handle);
+}
+
+/* From a copy: the handle may be released as soon as the kernel has the answer. */
+void virtual_read(fuse_req_t req, struct handle *handle, size_t size, off_t off)
+{
+	const struct buf *content = &handle->content;
+	size_t start = MIN((size_t)off, content->len);
+	struct buf part CLEANUP_BUF = { 0 };
+
+	if (buf_append(&part, content->data + start, MIN(size, content->len - start)) < 0)
+		ops_reply(req, -ENOMEM);
+	else
+		fuse_reply_buf(req, (char *)part.data, part.len);
 }
 
 /* A folder's content: type byte, name and its end, for each entry once. */

@@ -28,6 +28,9 @@ int virtual_stat(struct filesystem *fs, struct node *node, struct stat *ret_st) 
 void virtual_open(struct fuse_req *req, struct filesystem *fs, struct node *node,
 		  struct fuse_file_info *fi);
 
+/* Replies with a part of the content of an open virtual file. */
+void virtual_read(struct fuse_req *req, struct handle *handle, size_t size, off_t off);
+
 /* Opens a virtual folder: the caller replies. 0 or -errno. */
 int virtual_open_dir(struct filesystem *fs, struct node *node,
 		     struct fuse_file_info *fi) MUST_CHECK;
