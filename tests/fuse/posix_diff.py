@@ -946,7 +946,7 @@ def main():
                 import traceback
                 differences = [traceback.format_exc().replace("\n", "\n# ")]
             failed += bool(differences)
-            print("%sok %d %s" % ("not " if differences else "", i + 1, function.__name__))
+            print("%sok %d - %s" % ("not " if differences else "", i + 1, function.__name__))
             for d in differences[:8]:
                 print("# " + d)
             sys.stdout.flush()
