@@ -28,10 +28,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # name, kind of workload, synchronous, bar, operations of warm-up, what an operation is
 ROWS = [
     ("commits, OFF", "commit", "OFF", 0.80, 2000),
-    ("commits, NORMAL", "commit", "NORMAL", 0.80, 2000),
-    ("commits, FULL", "commit", "FULL", 0.75, 600),
+    ("commits, NORMAL", "commit", "NORMAL", 0.80, 1500),
+    ("commits, FULL", "commit", "FULL", 0.75, 200),
     ("commits, NORMAL, one index", "indexed", "NORMAL", None, 1500),
-    ("read transactions", "read", "NORMAL", 0.95, 5000),
+    ("read transactions", "read", "NORMAL", 0.95, 60000),
     ("bulk insert", "bulk", "NORMAL", None, 50000),
     ("open + query + close", "open", "NORMAL", None, 5),
 ]
