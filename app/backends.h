@@ -16,10 +16,11 @@ struct backends;
 struct json_t;
 
 /*
- * Opens the storage of every backend of config: a missing folder or a bad URL is
- * an error here, at the mount. config must outlive the backends. 0 or -errno.
+ * Opens the storage of every backend of config. A missing folder, a bad URL, or a
+ * backend that is empty though state_fd says that we stored there is an error
+ * here, at the mount. config must outlive the backends. 0 or -errno.
  */
-int backends_open(const struct config *config, struct backends **ret_backends,
+int backends_open(const struct config *config, int state_fd, struct backends **ret_backends,
 		  struct error *err) MUST_CHECK;
 
 /* Starts shipping the catalog's databases; cursors are kept in state_fd. 0 or -errno. */

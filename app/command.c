@@ -28,6 +28,17 @@ const struct command command_table[] = {
 	  "                      2026-01-31T10:00:00Z or '10 min ago'\n"
 	  "  --force             overwrite the output\n"
 	  "  --json              print the result as JSON\n" },
+	{ "list", command_list, "[--db NAME] [--json] [--from] URL|DIR",
+	  "show what a backend or a mount's log holds",
+	  "  --db NAME           only this database\n"
+	  "  --json              print JSON\n" },
+	{ "verify", command_verify, "[OPTION]… [--from] URL|DIR",
+	  "prove that what is stored restores",
+	  "  --db NAME           only this database (default: all)\n"
+	  "  --txid [GEN:]N      as of this transaction\n"
+	  "  --at TIME           as of this time\n"
+	  "  --scratch DIR       where to restore to for the test (default: $TMPDIR or /var/tmp)\n"
+	  "  --json              print the result as JSON\n" },
 	{ "status", command_status, "[--json] [DIR]", "show how a mount is doing",
 	  "  --json              print JSON\n" },
 	{ "config", command_config, "[--docs] [FILE]", "check a configuration",

@@ -3,6 +3,7 @@
 #include "app/command.h"
 #include "app/config.h"
 #include "app/daemon.h"
+#include "app/daemon_log.h"
 #include "app/state.h"
 #include "base/buf.h"
 #include "base/file.h"
@@ -248,7 +249,7 @@ static int start(struct mount_command *mount, struct error *err)
 		.state = &mount->state,
 		.foreground = mount->foreground,
 	};
-	int r = backends_open(&mount->config, &setup.backends, err);
+	int r = backends_open(&mount->config, mount->state.fd, &setup.backends, err);
 
 	if (r < 0)
 		return r;

@@ -2,7 +2,6 @@
 #include "app/daemon.h"
 
 #include "app/control.h"
-#include "app/daemon_log.h"
 #include "app/live_copy.h"
 #include "app/progress.h"
 #include "app/status.h"
@@ -240,13 +239,9 @@ int daemon_serve(void *arg, const struct session_env *env, struct error *err)
 
 	signal(SIGPIPE, SIG_IGN);
 	daemon.log_max_size = log_max_size(daemon.setup);
-	r = daemon_log_open(daemon.setup->config, daemon.setup->state->fd,
-			    daemon.setup->foreground, err);
-	if (r == 0) {
-		log_info("replitedfs " REPLITEDFS_VERSION " serves %s as %s",
-			 daemon.setup->backing, daemon.setup->mountpoint);
-		r = open_catalog(&daemon, err);
-	}
+	log_info("replitedfs " REPLITEDFS_VERSION " serves %s as %s", daemon.setup->backing,
+		 daemon.setup->mountpoint);
+	r = open_catalog(&daemon, err);
 	if (r == 0)
 		r = start_catalog(&daemon, err);
 	if (r == 0)

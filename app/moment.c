@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/moment.h"
 
+#include "app/shown_name.h"
 #include "base/clock.h"
 #include "replicate/envelope.h"
 
@@ -84,7 +85,7 @@ json_t *moment_result_json(const char *name, const char *output,
 	moment_format(&result->point.position, position);
 	clock_format(result->point.time_us, time_text);
 	return json_pack("{s:o, s:s?, s:s, s:I, s:o, s:s, s:I, s:I, s:I, s:I, s:s?}", "database",
-			 name != NULL ? json_name(name) : json_null(), "output", output,
+			 name != NULL ? shown_name_json(name) : json_null(), "output", output,
 			 "position", position, "txid", (json_int_t)result->point.position.txid,
 			 "checksum", json_hex(result->point.position.checksum), "time", time_text,
 			 "pages", (json_int_t)result->point.extent.n_pages, "bytes",

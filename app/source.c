@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "fuse/statelock.h"
 #include "replicate/catalog.h"
+#include "storage/storage_backend.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +67,18 @@ static bool is_folder(const char *path)
 	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* A folder backend bears a marker of its own. */
+static bool is_backend(const char *path)
+{
+	char *marker CLEANUP_FREE = NULL;
+
+	if (asprintf(&marker, "%s/%s", path, STORAGE_NAME_MARKER) < 0) {
+		marker = NULL;
+		return false;
+	}
+	return access(marker, F_OK) == 0;
+}
+
 int source_open(struct source *source, const char *from, const struct config *config,
 		struct error *err)
 {
@@ -80,7 +93,7 @@ int source_open(struct source *source, const char *from, const struct config *co
 	};
 	if (source->from == NULL || source->socket_dir == NULL)
 		return error_set(err, ENOMEM, "out of memory");
-	if (strstr(from, "://") == NULL && is_folder(from)) {
+	if (strstr(from, "://") == NULL && is_folder(from) && !is_backend(from)) {
 		r = open_live(source, err);
 		if (r == 1)
 			r = open_folder(source, config->mount.state_dir, err);

@@ -38,7 +38,10 @@ int status_make(const struct status_sources *sources, struct json_t **ret_json,
 /* Appends the status as people read it. 0 or -ENOMEM. */
 int status_print(const struct json_t *json, struct buf *out) MUST_CHECK;
 
-/* Appends "GEN:TXID checksum\n" of the database name. 0; -ENOENT; -errno. */
+/*
+ * Appends "GEN:TXID checksum\n" of the database name, all that is committed so far
+ * taken in. 0; -ENOENT; -errno.
+ */
 int status_position(struct catalog *catalog, const char *name, struct buf *out) MUST_CHECK;
 
 #endif

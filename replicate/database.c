@@ -195,6 +195,8 @@ int database_load(struct database *db, struct error *err)
 
 void database_unload(struct database *db)
 {
+	db->suspect |= db->lost;
+	db->lost = false;
 	wal_tail_close_files(&db->tail);
 	wal_tail_reset(&db->tail);
 	walmap_done(&db->tail.map);
@@ -224,6 +226,19 @@ static int first_open(struct database *db, struct error *err)
 	return r < 0 ? r : 0;
 }
 
+/*
+ * A -shm that the first client finds was left by programs that died, and says
+ * what was true then: SQLite truncates it before use, and until then it counts
+ * for nothing.
+ */
+static void index_opened(struct database *db, bool create, bool visible)
+{
+	bool left_behind = db->n_open[DATABASE_SHM] == 0 && !create;
+
+	db->index_visible = visible && !left_behind && (create || db->index_visible);
+	db->index_on_disk = visible;
+}
+
 int database_opening(struct database *db, enum database_file file, bool create, bool writable,
 		     bool visible, struct error *err)
 {
@@ -245,7 +260,7 @@ int database_opening(struct database *db, enum database_file file, bool create, 
 		return error_wrap(err, "%s", db->name);
 	}
 	if (file == DATABASE_SHM)
-		db->index_visible = visible;
+		index_opened(db, create, visible);
 	db->n_open[file]++;
 	if (first)
 		tailer_add(db);
@@ -266,6 +281,11 @@ static void last_release(struct database *db)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	int r = capture_catch_up(db, &err);
 
+	/* Whoever opens it next begins with a recovery of its WAL, which drops those. */
+	if (db->tail.outside) {
+		wal_tail_reset(&db->tail);
+		db->suspect = true;
+	}
 	/* With a WAL left behind everything is in it; else the file may have changed. */
 	if (r == 0 && (db->suspect || db->tail.page_size == 0))
 		r = database_settle(db, &err);
@@ -315,11 +335,11 @@ static int begin_main_truncate(struct database *db, struct error *err)
 		return r;
 	if (db->tail.fd < 0)
 		return 0;
-	if ((db->n_open[DATABASE_SHM] == 0 || !db->index_visible) &&
-	    wal_tail_chain_broken(&db->tail)) {
-		r = compare_all(db, err);
+	if (!database_index_trusted(db) && wal_tail_chain_broken(&db->tail)) {
+		r = compare_main(db, err);
 		if (r < 0)
 			return r;
+		db->lost |= r > 0;
 	}
 	if (db->tail.synced) {
 		r = txlog_sync(&db->log, err);
@@ -357,11 +377,15 @@ static int begin_locked(struct database *db, enum database_file file, enum datab
 	if (file != DATABASE_WAL && file != DATABASE_SHM)
 		return 0;
 	r = capture_catch_up(db, err);
-	if (r == 0 && file == DATABASE_WAL && what == DATABASE_SYNC) {
-		db->tail.synced = true;
+	if (file == DATABASE_SHM)
+		return 0; /* the WAL keeps what was not captured */
+	if (what != DATABASE_SYNC)
+		return r;
+	/* A commit may be waiting for this: a log that is full or failing is not its business. */
+	db->tail.synced = true;
+	if (r == 0)
 		sync_log_ahead(db);
-	}
-	return r;
+	return 0;
 }
 
 int database_barrier_begin(struct database *db, enum database_file file,
@@ -392,8 +416,9 @@ static void end_wal_reset(struct database *db, enum database_barrier what)
 {
 	CLEANUP_ERROR struct error ignored = ERROR_INIT;
 
-	if (db->tail.now.captured != db->tail.now.announced)
+	if (db->tail.now.captured != db->tail.now.announced || db->lost)
 		db->suspect = true;
+	db->lost = false;
 	wal_tail_reset(&db->tail);
 	if (what == DATABASE_UNLINK && db->tail.fd >= 0) {
 		close(db->tail.fd);
@@ -414,6 +439,8 @@ void database_barrier_end(struct database *db, enum database_file file, enum dat
 	    (what == DATABASE_UNLINK ||
 	     (db->tail.fd >= 0 && fstat(db->tail.fd, &st) == 0 && st.st_size == 0)))
 		end_wal_reset(db, what);
+	if (result == 0 && file == DATABASE_SHM && what == DATABASE_TRUNCATE)
+		db->index_visible = db->index_on_disk;
 	if (result == 0 && db->loaded && file == DATABASE_SHM && what == DATABASE_UNLINK &&
 	    db->tail.index_fd >= 0) {
 		close(db->tail.index_fd);
@@ -425,6 +452,12 @@ void database_barrier_end(struct database *db, enum database_file file, enum dat
 struct txlog *database_log(struct database *db)
 {
 	return &db->log;
+}
+
+int database_catch_up(struct database *db, struct error *err)
+{
+	LOCK_SCOPE(&db->mutex);
+	return capture_catch_up(db, err);
 }
 
 struct position database_position(struct database *db, struct extent *ret_extent,

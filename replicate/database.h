@@ -101,6 +101,12 @@ struct position database_position(struct database *db, struct extent *ret_extent
 				  int64_t *ret_time_us);
 
 /*
+ * Takes in what clients have committed so far; the position is at or behind that
+ * afterwards. Blocks for the reading of it. 0 or -errno.
+ */
+int database_catch_up(struct database *db, struct error *err) MUST_CHECK;
+
+/*
  * Exact read: copies the n pages first, first + 1, … (or, if numbers is given,
  * numbers[0 … n-1]) as they are at the database's current position to pages,
  * and that position to ret_position; all of one position. Each page is checked

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+#include "app/command.h"
+#include "app/moment.h"
+#include "app/progress.h"
+#include "app/source_all.h"
+#include "app/source_restore.h"
+#include "replicate/integrity.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <sysexits.h>
+
+struct verify_command {
+	const char *from;
+	const char *db;
+	const char *txid;
+	const char *at;
+	const char *scratch;
+	bool json;
+	struct config config;
+	struct source source;
+	struct restore_target target;
+	struct progress progress;
+	json_t *results; /* an array */
+	unsigned n_failed;
+	int exit_code; /* of the first failure */
+};
+
+static void verify_command_done(struct verify_command *command)
+{
+	progress_done(&command->progress);
+	config_done(&command->config);
+	source_close(&command->source);
+	json_decref(command->results);
+}
+
+static int parse(struct verify_command *command, int argc, char **argv, struct error *err)
+{
+	const struct option_spec specs[] = {
+		{ .name = "from", .value = &command->from },
+		{ .name = "db", .value = &command->db },
+		{ .name = "txid", .value = &command->txid },
+		{ .name = "at", .value = &command->at },
+		{ .name = "scratch", .value = &command->scratch },
+		{ .name = "json", .flag = &command->json },
+	};
+	int n_rest = 0;
+	int r = command_parse(argc, argv, specs, ARRAY_LEN(specs), &n_rest, err);
+
+	if (r != 0)
+		return r;
+	if (n_rest + (command->from != NULL) != 1) {
+		error_set(err, EINVAL, "verify: which backend or folder?");
+		error_fix(err, "replitedfs verify /backup");
+		return error_exit(err, EX_USAGE);
+	}
+	if (command->from == NULL)
+		command->from = argv[1];
+	if (command->scratch == NULL)
+		command->scratch = getenv("TMPDIR");
+	if (command->scratch == NULL)
+		command->scratch = "/var/tmp";
+	return moment_parse(command->txid, command->at, &command->target, err);
+}
+
+static void show_progress(void *arg, uint64_t done, uint64_t total)
+{
+	struct verify_command *command = arg;
+
+	progress_set_total(&command->progress, total);
+	progress_update(&command->progress, done);
+}
+
+static void report_failure(struct verify_command *command, const char *name,
+			   const struct error *err)
+{
+	command->n_failed++;
+	if (command->exit_code == 0)
+		command->exit_code = error_exit_code(err);
+	if (command->json) {
+		json_array_append_new(command->results,
+				      json_pack("{s:s, s:b, s:s, s:s?, s:s?}", "database", name,
+						"ok", 0, "error", error_what(err), "why", err->why,
+						"fix", err->fix));
+		return;
+	}
+	fprintf(stderr, "%s: FAILED: %s\n", name, error_what(err));
+	if (err->why != NULL)
+		fprintf(stderr, "why: %s\n", err->why);
+	if (err->fix != NULL)
+		fprintf(stderr, "fix: %s\n", err->fix);
+}
+
+static void report_success(struct verify_command *command, const char *name,
+			   const struct restore_result *result,
+			   const struct integrity_report *report)
+{
+	const char *check = report->checked ? "ok" : "not checked: SQLite cannot read it";
+	char position[MOMENT_TEXT_SIZE];
+	json_t *json;
+
+	moment_format(&result->point.position, position);
+	if (!command->json) {
+		printf("%s: ok at %s, checksum equal, integrity_check %s\n", name, position, check);
+		return;
+	}
+	json = moment_result_json(name, NULL, result);
+	json_object_set_new(json, "ok", json_true());
+	json_object_set_new(json, "integrity_check", json_string(check));
+	json_array_append_new(command->results, json);
+}
+
+/* Restores to a file without a name, and lets SQLite look at it. */
+static int verify_one(struct verify_command *command, const char *key,
+		      struct restore_result *result, struct integrity_report *report,
+		      char **ret_name, struct error *err)
+{
+	struct restore_request request = {
+		.target = command->target,
+		.progress = show_progress,
+		.arg = command,
+	};
+	int fd CLEANUP_FD = open(command->scratch, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0) {
+		error_set_errno(err, errno, "cannot make a scratch file in %s", command->scratch);
+		return error_fix(err, "--scratch names another folder");
+	}
+	r = source_restore_to_fd(&command->source, key, &request, fd, result, ret_name, err);
+	if (r == 0)
+		r = integrity_check(command->scratch, fd, report, err);
+	if (r == 0 && report->problems != NULL) {
+		error_set(err, EBADMSG, "integrity_check found problems");
+		error_why(err, "%s", report->problems);
+		r = error_exit(err, EX_DATAERR);
+	}
+	return r;
+}
+
+/* One database; its failure is reported, and the next one is looked at. */
+static int verify_key(void *arg, const char *name, const char *key, struct error *err)
+{
+	struct verify_command *command = arg;
+	struct restore_result result = { 0 };
+	struct integrity_report report = { 0 };
+	CLEANUP_ERROR struct error problem = ERROR_INIT;
+	char *found CLEANUP_FREE = NULL;
+	int r;
+
+	progress_start(&command->progress, STDERR_FILENO, "verifying", 0, 0);
+	r = verify_one(command, key, &result, &report, &found, &problem);
+	progress_done(&command->progress);
+	if (name == NULL)
+		name = found != NULL ? found : command->from;
+	if (r < 0)
+		report_failure(command, name, &problem);
+	else
+		report_success(command, name, &result, &report);
+	restore_result_done(&result);
+	integrity_report_done(&report);
+	return 0;
+}
+
+static int run(struct verify_command *command, struct error *err)
+{
+	int r = config_load(NULL, &command->config, err);
+
+	if (r == 0)
+		r = source_open(&command->source, command->from, &command->config, err);
+	if (r < 0)
+		return r;
+	if (command->db != NULL || command->txid != NULL)
+		return verify_key(command, command->db, command->db, err);
+	return source_each(&command->source, verify_key, command, err);
+}
+
+static void print_json(const struct verify_command *command)
+{
+	json_t *json = json_pack("{s:b, s:O}", "ok", command->n_failed == 0, "databases",
+				 command->results);
+
+	json_dumpf(json, stdout, JSON_INDENT(2));
+	printf("\n");
+	json_decref(json);
+}
+
+int command_verify(int argc, char **argv)
+{
+	struct verify_command command CLEANUP(verify_command_done) = {
+		.source = { .root_fd = -1, .lock_fd = -1, .state.fd = -1 },
+		.results = json_array(),
+	};
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	int r = parse(&command, argc, argv, &err);
+
+	if (r > 0)
+		return 0;
+	if (r == 0)
+		r = run(&command, &err);
+	if (r < 0)
+		return command_fail(&err, command.json);
+	if (command.json)
+		print_json(&command);
+	else if (json_array_size(command.results) == 0 && command.n_failed != 0)
+		fprintf(stderr, "%u failed\n", command.n_failed);
+	return command.n_failed == 0 ? 0 : command.exit_code;
+}
