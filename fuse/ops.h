@@ -100,12 +100,20 @@ void op_setattr(struct fuse_req *req, uint64_t ino, struct stat *attr, int to_se
 		struct fuse_file_info *fi);
 void op_statfs(struct fuse_req *req, uint64_t ino);
 
-/* ops_open.c: opening and releasing files */
+/* ops_open.c: opening and creating files */
 void op_create(struct fuse_req *req, uint64_t parent, const char *name, mode_t mode,
 	       struct fuse_file_info *fi);
 void op_open(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
+
+/* ops_release.c: releasing them */
 void op_release(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
 void op_flush(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
+
+/* Ends handle, with all that hangs on its being open. Frees it. */
+void ops_release(struct filesystem *fs, struct handle *handle);
+
+/* Takes the road from node if no handle is left. The caller holds its open_mutex. */
+void ops_unregister(struct filesystem *fs, struct node *node);
 
 /* Releases what the kernel left open when it was unmounted. No worker runs any more. */
 void ops_release_all(struct filesystem *fs);

@@ -187,70 +187,6 @@ static int finish(struct opening *opening, struct fuse_file_info *fi)
 	return 0;
 }
 
-static void unregister_if_unused(struct filesystem *fs, struct node *node)
-{
-	if (node->handles != NULL)
-		return;
-	roads_unregister(&fs->roads, node->slot->backing_id);
-	node->slot->backing_id = 0;
-	node->slot->road = ROAD_NONE;
-}
-
-static void unlink_handle(struct node *node, struct handle *handle)
-{
-	struct handle **at = &node->handles;
-
-	while (*at != NULL && *at != handle)
-		at = &(*at)->next;
-	if (*at != NULL)
-		*at = handle->next;
-}
-
-static bool is_written(const struct node *node)
-{
-	for (const struct handle *handle = node->handles; handle != NULL; handle = handle->next) {
-		if (handle->writable)
-			return true;
-	}
-	return false;
-}
-
-/* The last handle is being closed: what the next open wants to know. */
-static void last_release(struct filesystem *fs, struct node *node, struct handle *handle)
-{
-	struct stat st;
-
-	node->cache_valid = node->slot->road == ROAD_CACHED && fstat(handle->fd, &st) == 0;
-	if (node->cache_valid) {
-		node->cache_mtime = st.st_mtim;
-		node->cache_size = st.st_size;
-	}
-	unregister_if_unused(fs, node);
-	node_set_database(&fs->nodes, node, NULL, DATABASE_MAIN);
-}
-
-static void release(struct filesystem *fs, struct handle *handle)
-{
-	struct dbnode dbnode CLEANUP_DBNODE = { .db = NULL };
-	struct node *node = handle->node;
-	bool writable = handle->writable;
-
-	pthread_mutex_lock(&node->open_mutex);
-	dbnode.db = handle_database(&fs->handles, handle, &dbnode.file);
-	unlink_handle(node, handle);
-	if (writable && dbnode.db == NULL && !is_written(node))
-		dbnode_written(fs, node, handle->fd);
-	if (handle->mappable) {
-		node->mapped_now = --node->n_mapped > 0;
-		ops_inval_attr(fs, node);
-	}
-	if (node->handles == NULL)
-		last_release(fs, node, handle);
-	pthread_mutex_unlock(&node->open_mutex);
-	handle_free(&fs->handles, handle);
-	dbnode_released(fs, &dbnode, writable);
-}
-
 static int open_known(struct opening *opening, struct fuse_file_info *fi)
 {
 	struct filesystem *fs = opening->fs;
@@ -293,14 +229,14 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	r = open_known(&opening, fi);
 	if (r < 0) {
 		opening_undo(&opening);
-		unregister_if_unused(fs, node);
+		ops_unregister(fs, node);
 	}
 	pthread_mutex_unlock(&node->open_mutex);
 	opening_done(&opening, node->slot->name);
 	if (r < 0)
 		ops_reply(req, r);
 	else if (fuse_reply_open(req, fi) != 0)
-		release(fs, opening.handle);
+		ops_release(fs, opening.handle);
 }
 
 /* What another program made there behind the mount was not checked by the kernel. */
@@ -329,7 +265,7 @@ static int create_new(struct opening *opening, struct place *place, mode_t mode,
 		pthread_mutex_lock(&opening->node->open_mutex);
 		r = finish(opening, fi);
 		if (r < 0)
-			unregister_if_unused(fs, opening->node);
+			ops_unregister(fs, opening->node);
 		pthread_mutex_unlock(&opening->node->open_mutex);
 		if (r < 0)
 			nodes_forget(&fs->nodes, opening->node->id, 1);
@@ -381,41 +317,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	entry.attr_timeout = ops_attr_timeout(opening.node);
 	entry.attr.st_ino = nodes_ino(&fs->nodes, &entry.attr);
 	if (fuse_reply_create(req, &entry, fi) != 0) {
-		release(fs, opening.handle);
+		ops_release(fs, opening.handle);
 		nodes_forget(&fs->nodes, entry.ino, 1);
 	}
-}
-
-void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct filesystem *fs = ops_fs(req);
-	struct handle *handle = handles_get(&fs->handles, fi->fh);
-
-	ops_count(OPS_RELEASE);
-	if (handle != NULL && handle->node->is_virtual)
-		handle_free(&fs->handles, handle);
-	else if (handle != NULL)
-		release(fs, handle);
-	ops_reply(req, 0);
-}
-
-void ops_release_all(struct filesystem *fs)
-{
-	for (uint32_t id = 1; id < SESSION_N_HANDLES_MAX && handles_count(&fs->handles) > 0; id++) {
-		struct handle *handle = handles_get(&fs->handles, id);
-
-		if (handle == NULL)
-			continue;
-		if (handle->dir != NULL || handle->node->is_virtual)
-			handle_free(&fs->handles, handle);
-		else
-			release(fs, handle);
-	}
-}
-
-/* Locks are the kernel's and errors of writes are told at once: never ask again. */
-void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	ops_count(OPS_OTHER);
-	ops_reply(req, -ENOSYS);
 }

@@ -61,8 +61,11 @@ static void become_ready(struct supervisor *supervisor)
 		close(supervisor->report_fd);
 		supervisor->report_fd = -1;
 	}
-	if (!supervisor->options->foreground)
-		supervisor_detach();
+	if (supervisor->options->foreground)
+		return;
+	supervisor_detach();
+	if (chdir("/") < 0)
+		log_warn("cannot leave the working directory: %s", strerror(errno));
 }
 
 /* False when the daemon has nothing more to say. */

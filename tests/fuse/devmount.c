@@ -48,7 +48,8 @@ static int content(void *arg, const char *path, struct buf *out)
 	}
 	filesystem_status(program->fs, &status);
 	r = buf_printf(out, "pid %d\npassthrough %s%s\nopen %llu\n", getpid(),
-		       status.passthrough ? "yes" : "no: ", status.passthrough ? "" : status.why_not,
+		       status.passthrough ? "yes" : "no: ",
+		       status.passthrough ? "" : status.why_not,
 		       (unsigned long long)status.n_open);
 	for (int i = 0; i < OPS_N_KINDS && r == 0; i++)
 		r = buf_printf(out, "%s %llu\n", ops_kind_name((enum ops_kind)i),
@@ -117,7 +118,8 @@ static int prepare(struct program *program, const char *backing, struct mount_op
 		return r;
 	program->state_fd = openat(program->root_fd, FILESYSTEM_STATE_NAME,
 				   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	log_fd = openat(program->state_fd, "devlog", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	log_fd = openat(program->state_fd, "devlog", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+			0600);
 	log_open(log_fd, getenv("DEVMOUNT_DEBUG") != NULL ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
 	return statelock_take(program->state_fd, options->mountpoint, 5000, &options->lock_fd, err);
 }

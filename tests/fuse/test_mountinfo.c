@@ -41,7 +41,8 @@ static void octal_escapes_stand_for_bytes(void **state)
 static void what_is_no_line_is_refused(void **state)
 {
 	static const char *const lines[] = {
-		"", "\n", " - ", "1 2 3:4", "1 2 3:4 / /p rw", "1 2 3:4 / /p rw -", "1 2 3:4 - a b c",
+		"", "\n", " - ", "1 2 3:4", "1 2 3:4 / /p rw", "1 2 3:4 / /p rw -",
+		"1 2 3:4 - a b c",
 		"1 2 3:4 / - a b c", "x 2 3:4 / /p rw - t s o", "1 2 3 / /p rw - t s o",
 		"1 2 3:4 / /p rw - t", "1 2 3:4 / /p rw -  s o",
 	};

@@ -271,7 +271,8 @@ static struct known *known_at(struct model *model, int folder, const char *name)
 	for (int i = 0; i < N_FILES; i++) {
 		struct known *known = &model->known[i];
 
-		if (known->node != NULL && known->folder == folder && strcmp(known->name, name) == 0)
+		if (known->node != NULL && known->folder == folder &&
+		    strcmp(known->name, name) == 0)
 			return known;
 	}
 	return NULL;

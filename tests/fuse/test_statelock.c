@@ -58,7 +58,8 @@ static void one_that_drains_is_waited_for(void **state)
 static void damaged_locks_are_refused(void **state)
 {
 	static const char *const texts[] = {
-		"", "{}", "{\"state\":\"serving\"}", "{\"state\":\"serving\",\"pid\":1,\"since\":2}",
+		"", "{}", "{\"state\":\"serving\"}",
+		"{\"state\":\"serving\",\"pid\":1,\"since\":2}",
 		"{\"state\":\"nonsense\",\"pid\":1,\"since\":2,\"mountpoint\":\"/a\"}",
 		"{\"state\":\"serving\",\"pid\":0,\"since\":2,\"mountpoint\":\"/a\"}",
 		"{\"state\":\"serving\",\"pid\":1,\"since\":2,\"mountpoint\":\"/a",
