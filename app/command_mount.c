@@ -253,6 +253,12 @@ static int start(struct mount_command *mount, struct error *err)
 
 	if (r < 0)
 		return r;
+	/* Supervisor and daemon both write there. */
+	r = daemon_log_open(&mount->config, mount->state.fd, mount->foreground, err);
+	if (r < 0) {
+		backends_close(setup.backends);
+		return r;
+	}
 	setup.mountpoint = mount->mountpoint;
 	setup.backing = mount->backing;
 	mount->options.mountpoint = mount->mountpoint;
