@@ -211,7 +211,10 @@ static int open_filesystem(struct daemon *daemon, struct error *err)
 	return filesystem_new(&options, daemon->env, &daemon->filesystem, err);
 }
 
-/* Undoes what was set up, last things first; drains when all went well. */
+/*
+ * Undoes what was set up, last things first. Drains, and leaves clean marks, when
+ * the session ended by an unmount.
+ */
 static void shut_down(struct daemon *daemon, bool drain)
 {
 	const struct daemon_setup *setup = daemon->setup;
@@ -223,6 +226,8 @@ static void shut_down(struct daemon *daemon, bool drain)
 	backends_drain(setup->backends, drain ? setup->config->mount.shutdown_timeout_ms : 0);
 	control_server_stop(&daemon->control);
 	backends_close(setup->backends);
+	if (daemon->catalog != NULL && !drain)
+		catalog_abandon(daemon->catalog);
 	catalog_close(daemon->catalog);
 	log_info("stopped");
 }

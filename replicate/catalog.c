@@ -272,7 +272,8 @@ void catalog_close(struct catalog *catalog)
 	catalog_stop(catalog);
 	for (size_t i = 0; catalog->buckets != NULL && i < catalog->n_buckets; i++) {
 		for (size_t k = 0; k < catalog->buckets[i].n; k++) {
-			mark_clean(catalog->buckets[i].items[k]);
+			if (!catalog->abandoned)
+				mark_clean(catalog->buckets[i].items[k]);
 			database_unref(catalog->buckets[i].items[k]);
 		}
 		free(catalog->buckets[i].items);
@@ -287,6 +288,11 @@ void catalog_close(struct catalog *catalog)
 	pthread_mutex_destroy(&catalog->mutex);
 	pthread_mutex_destroy(&catalog->pool_mutex);
 	free(catalog);
+}
+
+void catalog_abandon(struct catalog *catalog)
+{
+	catalog->abandoned = true;
 }
 
 static struct database *find_locked(struct catalog *catalog, const char *name)

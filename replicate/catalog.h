@@ -56,6 +56,12 @@ int catalog_recover(struct catalog *catalog, struct error *err) MUST_CHECK;
  */
 void catalog_close(struct catalog *catalog);
 
+/*
+ * No clean mark at the close: the session ended while clients may still write
+ * through descriptors that outlive it.
+ */
+void catalog_abandon(struct catalog *catalog);
+
 /* The database of that name, with a reference; NULL when there is none. */
 struct database *catalog_find(struct catalog *catalog, const char *name);
 struct database *catalog_find_id(struct catalog *catalog, const struct id *id);

@@ -27,6 +27,7 @@ struct catalog {
 	pthread_mutex_t pool_mutex;
 	uint8_t *pool[4];
 	size_t n_pool;
+	bool abandoned; /* leave no clean mark */
 	struct tailer tailer;
 };
 
