@@ -35,7 +35,8 @@ struct database {
 	bool loaded;
 	bool load_failed;
 	unsigned n_open[DATABASE_N_FILES];
-	bool index_visible; /* the clients' -shm is the backing one */
+	bool index_visible; /* the clients' -shm is the backing one, and theirs */
+	bool index_on_disk; /* it is the backing one; perhaps left by others (FACTS B4) */
 	bool suspect;	    /* compare all pages at the next quiet moment */
 	int main_fd;
 	struct txlog log;
