@@ -34,6 +34,7 @@ struct batch {
 	struct extent extent;  /* after the records so far */
 	uint64_t checksum;
 	uint64_t n_transactions;
+	bool outside;	/* a frame of it is outside the checksum chain */
 	uint8_t *page;	/* scratch: a page read back */
 	uint8_t *before;
 	uint8_t *delta;
@@ -243,6 +244,18 @@ static int add_unwritten_pages(struct batch *batch, uint32_t n_after, uint32_t *
 	return 0;
 }
 
+/*
+ * Frames spilled before a shrink may still carry pages that it cut off. They are
+ * what such a page holds should the database grow again without writing it.
+ */
+static int note_cut_frame(struct batch *batch, const struct change *change, struct error *err)
+{
+	if (walmap_reserve(&batch->pending, 1) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	walmap_put(&batch->pending, change->pgno, change->frame, 0);
+	return 0;
+}
+
 static int add_changes(struct batch *batch, uint32_t n_after, uint32_t *flags, struct error *err)
 {
 	for (uint32_t i = 0; i < batch->n_changes; i++) {
@@ -250,9 +263,12 @@ static int add_changes(struct batch *batch, uint32_t n_after, uint32_t *flags, s
 		const uint8_t *page = change->page;
 		int r;
 
-		/* Frames spilled before a shrink may still carry pages cut off by it. */
-		if (change->pgno > n_after)
+		if (change->pgno > n_after) {
+			r = note_cut_frame(batch, change, err);
+			if (r < 0)
+				return r;
 			continue;
+		}
 		if (page == NULL) {
 			page = batch->page;
 			r = wal_tail_read_page(&batch->db->tail, change->frame, batch->page, err);
@@ -301,9 +317,10 @@ static int add_transaction(struct batch *batch, uint32_t frame, const uint8_t *h
 	return r;
 }
 
-static int push_change(struct batch *batch, uint32_t pgno, uint32_t frame, const uint8_t *page,
-		       struct error *err)
+static int push_change(struct batch *batch, const struct wal_frame *head, uint32_t frame,
+		       const uint8_t *page, struct error *err)
 {
+	batch->outside |= wal_tail_frame_outside(&batch->db->tail, head);
 	if (batch->n_changes == batch->size_changes) {
 		uint32_t size = MAX(2 * batch->size_changes, 64u);
 		struct change *more = realloc(batch->changes, size * sizeof(*more));
@@ -313,7 +330,7 @@ static int push_change(struct batch *batch, uint32_t pgno, uint32_t frame, const
 		batch->changes = more;
 		batch->size_changes = size;
 	}
-	batch->changes[batch->n_changes++] = (struct change){ pgno, frame, page };
+	batch->changes[batch->n_changes++] = (struct change){ head->pgno, frame, page };
 	return 0;
 }
 
@@ -340,9 +357,8 @@ static int keep_newest(struct batch *batch, struct error *err)
 	return 0;
 }
 
-/* Publishes what the batch logged; the log, hashes, map and tail move on. */
-static int publish(struct batch *batch, uint32_t captured, const uint8_t *last_head,
-		   struct error *err)
+/* Publishes what the batch logged; the log, hashes, map and tail move on to end. */
+static int publish(struct batch *batch, const struct wal_span *end, struct error *err)
 {
 	struct database *db = batch->db;
 	int r;
@@ -357,13 +373,14 @@ static int publish(struct batch *batch, uint32_t captured, const uint8_t *last_h
 
 		if (entry->pgno == 0)
 			continue;
-		hashfile_set(&db->hashes, entry->pgno, entry->hash);
+		if (entry->pgno <= db->log.extent.n_pages)
+			hashfile_set(&db->hashes, entry->pgno, entry->hash);
 		if (entry->frame != 0)
 			walmap_put(&db->tail.map, entry->pgno, entry->frame, entry->hash);
 	}
 	hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
-	db->tail.now.captured = captured;
-	memcpy(db->tail.now.last_head, last_head, WAL_FRAME_HEADER_LEN);
+	wal_tail_advance(&db->tail, end);
+	db->tail.outside |= batch->outside;
 	db->n_transactions += batch->n_transactions;
 	batch->n_transactions = 0;
 	walmap_clear(&batch->pending);
@@ -377,7 +394,8 @@ static int publish(struct batch *batch, uint32_t captured, const uint8_t *last_h
 static int capture_large(struct batch *batch, uint32_t target, struct error *err)
 {
 	struct database *db = batch->db;
-	uint8_t head[WAL_FRAME_HEADER_LEN];
+	struct wal_span end = { .first = db->tail.now.captured + 1 };
+	uint8_t *head = end.last_head;
 
 	batch->n_changes = 0;
 	for (uint32_t frame = db->tail.now.captured + 1; frame <= target && frame != 0; frame++) {
@@ -388,50 +406,80 @@ static int capture_large(struct batch *batch, uint32_t target, struct error *err
 		if (r > 0 || parsed.pgno == 0)
 			return 1;
 		if (r == 0)
-			r = push_change(batch, parsed.pgno, frame, NULL, err);
+			r = push_change(batch, &parsed, frame, NULL, err);
 		if (r < 0)
 			return r;
+		if (frame == end.first)
+			memcpy(end.first_head, head, WAL_FRAME_HEADER_LEN);
 		if (parsed.n_pages == 0)
 			continue;
+		end.last = frame;
 		r = keep_newest(batch, err);
 		if (r == 0)
 			r = add_transaction(batch, frame, head, err);
-		return r < 0 ? r : publish(batch, frame, head, err);
+		return r < 0 ? r : publish(batch, &end, err);
 	}
 	return 1;
 }
 
 /*
+ * Whether the frame at bytes only repeats the commit frame before it: so SQLite
+ * fills a sector where overwriting its rest is not safe.
+ */
+static bool is_padding(const uint8_t *bytes, size_t frame_len)
+{
+	struct wal_frame before = wal_frame_parse(bytes - frame_len);
+	struct wal_frame frame = wal_frame_parse(bytes);
+
+	return frame.n_pages != 0 && before.pgno == frame.pgno && before.n_pages == frame.n_pages &&
+	       memcmp(bytes - frame_len + WAL_FRAME_HEADER_LEN, bytes + WAL_FRAME_HEADER_LEN,
+		      frame_len - WAL_FRAME_HEADER_LEN) == 0;
+}
+
+/*
  * Takes in the whole transactions among the n frames at bytes, which begin with
- * frame first. 0; 1 = a frame among them is none; 2 = no transaction ends here.
+ * frame first; the one before is there too if there is one. 0; 1 = a frame among
+ * them is none; 2 = no transaction ends here.
  */
 static int capture_stretch(struct batch *batch, uint32_t first, uint32_t n, const uint8_t *bytes,
 			   struct error *err)
 {
 	size_t frame_len = WAL_FRAME_HEADER_LEN + batch->db->tail.page_size;
+	struct wal_span end = batch->db->tail.now.end;
+	uint32_t begin = 0;
 	uint32_t done = 0;
 
 	batch->n_changes = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		const uint8_t *head = bytes + i * frame_len;
 		struct wal_frame frame = wal_frame_parse(head);
-		int r;
+		int r = 0;
 
 		if (frame.pgno == 0)
 			return 1;
-		r = push_change(batch, frame.pgno, first + i, head + WAL_FRAME_HEADER_LEN, err);
+		if (batch->n_changes == 0)
+			begin = i;
+		if (batch->n_changes == 0 && first + i > 1 && is_padding(head, frame_len)) {
+			done = i + 1;
+			continue;
+		}
+		r = push_change(batch, &frame, first + i, head + WAL_FRAME_HEADER_LEN, err);
 		if (r == 0 && frame.n_pages != 0) {
 			r = keep_newest(batch, err);
 			if (r == 0)
 				r = add_transaction(batch, first + i, head, err);
 			done = i + 1;
+			end.first = first + begin;
+			memcpy(end.first_head, bytes + begin * frame_len, WAL_FRAME_HEADER_LEN);
 		}
 		if (r < 0)
 			return r;
 	}
 	if (done == 0)
 		return 2;
-	return publish(batch, first + done - 1, bytes + (done - 1) * frame_len, err);
+	end.last = first + done - 1;
+	memcpy(end.last_head, bytes + (done - 1) * frame_len, WAL_FRAME_HEADER_LEN);
+	return publish(batch, &end, err);
 }
 
 /* Whether the frame before the stretch is still the one that was captured. */
@@ -440,7 +488,7 @@ static bool last_frame_kept(struct database *db, const uint8_t *frame)
 	struct wal_frame head = wal_frame_parse(frame);
 	const struct walmap_entry *entry = walmap_find(&db->tail.map, head.pgno);
 
-	return memcmp(frame, db->tail.now.last_head, WAL_FRAME_HEADER_LEN) == 0 &&
+	return memcmp(frame, db->tail.now.end.last_head, WAL_FRAME_HEADER_LEN) == 0 &&
 	       (entry == NULL || entry->frame != db->tail.now.captured ||
 		page_hash(head.pgno, frame + WAL_FRAME_HEADER_LEN, db->tail.page_size) ==
 			entry->hash);
@@ -523,7 +571,7 @@ int capture_catch_up(struct database *db, struct error *err)
 	if (db->ended || !db->loaded)
 		return 0;
 	open_wal_files(db);
-	use_index = db->n_open[DATABASE_SHM] != 0 && db->index_visible;
+	use_index = database_index_trusted(db);
 	if (db->log.position.generation == 0)
 		return 0;
 	if (db->log.new_generation) {
@@ -535,6 +583,8 @@ int capture_catch_up(struct database *db, struct error *err)
 	r = wal_tail_look(&db->tail, use_index, &target, &unannounced, err);
 	if (unannounced)
 		db->n_unannounced++;
+	if (r >= 0 && db->lost && db->tail.page_size != 0)
+		r = TAIL_SUSPECT;
 	if (r == TAIL_FRAMES && page_size_differs(db))
 		r = TAIL_SUSPECT;
 	if (r == TAIL_FRAMES) {
@@ -543,8 +593,11 @@ int capture_catch_up(struct database *db, struct error *err)
 			r = TAIL_SUSPECT;
 	}
 	if (r == TAIL_SUSPECT) {
-		log_warn("database=%s comparing all pages: the WAL changed behind the capture%s",
-			 db->name, unannounced ? " (restart without a barrier)" : "");
+		if (!db->lost)
+			log_warn("database=%s comparing all pages: the WAL changed behind the %s",
+				 db->name, unannounced ? "capture (restart without a barrier)" :
+							 "capture");
+		db->lost = true; /* until a comparison has succeeded */
 		r = compare_all(db, err);
 		if (r > 0)
 			r = error_set(err, EAGAIN, "the database keeps changing under a comparison");

@@ -86,6 +86,22 @@ static bool view_differs(const struct view *view)
 	return false;
 }
 
+/*
+ * The tail goes on behind what the view holds. Of the database file alone
+ * nothing is known but that the frames captured so far are in it.
+ */
+static void adopt_end(struct view *view)
+{
+	struct wal_tail *tail = &view->db->tail;
+
+	walmap_done(&tail->map);
+	tail->map = view->map;
+	view->map = (struct walmap){ 0 };
+	tail->outside = view->outside || view->main_only;
+	if (!view->main_only)
+		wal_tail_advance(tail, &view->end);
+}
+
 /* The view has become the position: hashes, map and tail follow. */
 static void adopt_view(struct view *view)
 {
@@ -94,13 +110,10 @@ static void adopt_view(struct view *view)
 	for (uint32_t pgno = 1; pgno <= view->extent.n_pages; pgno++)
 		hashfile_set(&db->hashes, pgno, view->hashes[pgno - 1]);
 	hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
-	walmap_done(&db->tail.map);
-	db->tail.map = view->map;
-	view->map = (struct walmap){ 0 };
-	db->tail.now.captured = view->target;
-	memcpy(db->tail.now.last_head, view->last_head, WAL_FRAME_HEADER_LEN);
+	adopt_end(view);
 	pagecache_done(&db->cache);
 	db->suspect = false;
+	db->lost = false;
 }
 
 /* A first capture, or one whose log cannot be continued: a generation of its own. */
@@ -154,13 +167,14 @@ static bool journal_hot(struct database *db)
 	       memcmp(head, magic, sizeof(magic)) == 0;
 }
 
-int compare_all(struct database *db, struct error *err)
+static int compare(struct database *db, bool main_only, struct error *err)
 {
 	struct view view CLEANUP(view_done) = { 0 };
 	int r = view_init(&view, db, err);
 
 	if (r < 0)
 		return r;
+	view.main_only = main_only;
 	if (db->tail.page_size == 0 && journal_hot(db))
 		return 1;
 	r = 1;
@@ -170,4 +184,14 @@ int compare_all(struct database *db, struct error *err)
 			r = log_view(&view, err);
 	}
 	return r;
+}
+
+int compare_all(struct database *db, struct error *err)
+{
+	return compare(db, false, err);
+}
+
+int compare_main(struct database *db, struct error *err)
+{
+	return compare(db, true, err);
 }

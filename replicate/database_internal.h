@@ -38,6 +38,7 @@ struct database {
 	bool index_visible; /* the clients' -shm is the backing one, and theirs */
 	bool index_on_disk; /* it is the backing one; perhaps left by others (FACTS B4) */
 	bool suspect;	    /* compare all pages at the next quiet moment */
+	bool lost;	    /* the WAL went past the capture: catching up is comparing */
 	int main_fd;
 	struct txlog log;
 	struct hashfile hashes;
@@ -64,6 +65,12 @@ static inline bool database_in_use(const struct database *db)
 {
 	return db->n_open[DATABASE_MAIN] + db->n_open[DATABASE_WAL] + db->n_open[DATABASE_SHM] +
 		       db->n_open[DATABASE_JOURNAL] != 0;
+}
+
+/* Whether the WAL-index is there, is seen, and is what the clients go by (FACTS B4). */
+static inline bool database_index_trusted(const struct database *db)
+{
+	return db->n_open[DATABASE_SHM] != 0 && db->index_visible;
 }
 
 static inline const struct catalog_options *database_options(const struct database *db)
@@ -107,6 +114,12 @@ int capture_catch_up(struct database *db, struct error *err) MUST_CHECK;
  * writers that keep changing it); mutex held.
  */
 int compare_all(struct database *db, struct error *err) MUST_CHECK;
+
+/*
+ * The same when the WAL cannot be judged but all of it is in the database file,
+ * as at the end of a checkpoint: compares that alone.
+ */
+int compare_main(struct database *db, struct error *err) MUST_CHECK;
 
 /*
  * exact.c: page pgno of the current position into page (zeros beyond the end).

@@ -146,7 +146,7 @@ static int open_wal(struct forward *forward, struct wal_header *header, struct w
 	if (forward->view.target != 0 &&
 	    file_pread(fd, bytes, sizeof(bytes), 0) == (ssize_t)sizeof(bytes) &&
 	    wal_header_parse(bytes, sizeof(bytes), header) == WAL_HEADER_VALID) {
-		*ret_sum = wal_frame_parse(forward->view.last_head).sum;
+		*ret_sum = wal_frame_parse(forward->view.end.last_head).sum;
 		return fd;
 	}
 	r = id_random_u64(&salts, err);

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 
-
 int view_init(struct view *view, struct database *db, struct error *err)
 {
 	*view = (struct view){
@@ -116,7 +115,8 @@ static int hash_main(struct view *view, struct error *err)
 	view->n_hashed = n_pages;
 	if (set_n_pages(view, MAX(n_pages, view->extent.n_pages), err) < 0)
 		return -err->code;
-	for (uint32_t first = 1; first <= n_pages; first += step) {
+	for (uint64_t at = 1; at <= n_pages; at += step) {
+		uint32_t first = (uint32_t)at;
 		uint32_t n = MIN(step, n_pages - first + 1);
 		ssize_t got = file_pread(view->db->main_fd, buffer, (size_t)n * page_size,
 					 (off_t)(first - 1) * page_size);
@@ -136,26 +136,31 @@ static int hash_main(struct view *view, struct error *err)
 static int overlay_wal(struct view *view, struct error *err)
 {
 	struct wal_tail *tail = &view->db->tail;
-	int r = 0;
+	struct wal_frame parsed = { .n_pages = 1 };
 
-	for (uint32_t frame = 1; r == 0 && frame <= view->target; frame++) {
-		uint32_t pgno;
+	view->outside = false;
+	view->end = (struct wal_span){ .last = view->target };
+	for (uint32_t frame = 1; frame <= view->target; frame++) {
+		bool begins = parsed.n_pages != 0;
+		int r = wal_tail_read_head(tail, frame, view->end.last_head, err);
 
-		r = wal_tail_read_head(tail, frame, view->last_head, err);
 		if (r == 0 && walmap_reserve(&view->map, 1) < 0)
 			r = error_set(err, ENOMEM, "out of memory");
 		if (r != 0)
 			return r;
-		pgno = wal_frame_parse(view->last_head).pgno;
-		if (pgno == 0)
+		parsed = wal_frame_parse(view->end.last_head);
+		if (parsed.pgno == 0)
 			return 1;
-		walmap_put(&view->map, pgno, frame, 0);
+		if (begins) {
+			view->end.first = frame;
+			memcpy(view->end.first_head, view->end.last_head, WAL_FRAME_HEADER_LEN);
+		}
+		view->outside |= wal_tail_frame_outside(tail, &parsed);
+		walmap_put(&view->map, parsed.pgno, frame, 0);
 	}
 	if (view->target == 0)
 		return 0;
-	if (wal_frame_parse(view->last_head).n_pages == 0)
-		return 1;
-	return set_n_pages(view, wal_frame_parse(view->last_head).n_pages, err);
+	return parsed.n_pages == 0 ? 1 : set_n_pages(view, parsed.n_pages, err);
 }
 
 static int hash_frames(struct view *view, struct error *err)
@@ -176,10 +181,21 @@ static int hash_frames(struct view *view, struct error *err)
 	return 0;
 }
 
+static int take_main(struct view *view, struct error *err)
+{
+	int r = main_extent(view, err);
+	uint32_t n_pages = view->extent.n_pages;
+
+	view->target = 0;
+	if (r == 0)
+		r = hash_main(view, err);
+	return r < 0 ? r : set_n_pages(view, n_pages, err);
+}
+
 static int take_once(struct view *view, struct error *err)
 {
 	struct database *db = view->db;
-	bool use_index = db->n_open[DATABASE_SHM] != 0 && db->index_visible;
+	bool use_index = database_index_trusted(db);
 	struct wal_mark_state before;
 	bool ignored;
 	int r = wal_tail_look(&db->tail, use_index, &view->target, &ignored, err);
@@ -213,7 +229,7 @@ int view_take(struct view *view, struct error *err)
 	if (view->db->tail.fd < 0)
 		view->db->tail.fd = MAX(database_open_file(view->db, DATABASE_WAL, O_RDONLY), -1);
 	for (int i = 0; i < VIEW_ATTEMPTS && r == 1; i++)
-		r = take_once(view, err);
+		r = view->main_only ? take_main(view, err) : take_once(view, err);
 	return r;
 }
 
@@ -228,8 +244,10 @@ uint64_t view_checksum(const struct view *view)
 
 struct wal_mark view_mark(const struct view *view)
 {
-	struct wal_frame frame = wal_frame_parse(view->last_head);
+	struct wal_frame frame = wal_frame_parse(view->end.last_head);
 
+	if (view->main_only)
+		return wal_tail_mark(&view->db->tail);
 	if (view->target == 0)
 		return (struct wal_mark){ 0 };
 	return (struct wal_mark){

@@ -22,8 +22,10 @@ struct view {
 	uint64_t *hashes;	/* of pages 1 … extent.n_pages */
 	uint64_t n_main;	/* pages in the database file */
 	uint32_t n_hashed;	/* pages of it that hashes holds */
+	bool main_only;		/* the database file alone is the state */
 	uint32_t target;	/* frames of the WAL that count */
-	uint8_t last_head[WAL_FRAME_HEADER_LEN]; /* frame target's header */
+	struct wal_span end;	/* the transaction that ends in frame target */
+	bool outside;		/* one of them is outside the checksum chain */
 	struct walmap map;	/* the newest frame of each page in those */
 	uint8_t *page;		/* room for a page, see view_read() */
 	uint8_t *buffer;	/* scratch */

@@ -37,7 +37,20 @@ void wal_tail_reset(struct wal_tail *tail)
 	tail->now = (struct wal_mark_state){ 0 };
 	tail->previous = (struct wal_mark_state){ 0 };
 	tail->synced = false;
+	tail->outside = false;
+	tail->n_odd = 0;
 	walmap_clear(&tail->map);
+}
+
+void wal_tail_advance(struct wal_tail *tail, const struct wal_span *end)
+{
+	tail->now.captured = end->last;
+	tail->now.end = *end;
+}
+
+bool wal_tail_frame_outside(const struct wal_tail *tail, const struct wal_frame *frame)
+{
+	return frame->salt1 != tail->now.salt1 || frame->salt2 != tail->now.salt2;
 }
 
 static int read_at(int fd, void *to, size_t len, uint64_t off, struct error *err)
@@ -83,6 +96,8 @@ static enum tail_news follow_generation(struct wal_tail *tail, uint32_t page_siz
 
 	walmap_clear(&tail->map);
 	tail->page_size = page_size;
+	tail->outside = false;
+	tail->n_odd = 0;
 	if (tail->previous.captured != 0 && same_salts(&tail->previous, salt1, salt2)) {
 		tail->now = tail->previous;
 		tail->previous = (struct wal_mark_state){ 0 };
@@ -113,13 +128,16 @@ static enum wal_index_state read_index(const struct wal_tail *tail, struct wal_i
 	return wal_index_parse(bytes, true, ret_index);
 }
 
-/* nBackfill beyond mxFrame, twice: the WAL-reset bug of SQLite <= 3.51.2 struck. */
+/*
+ * nBackfill beyond mxFrame, twice: the WAL-reset bug of SQLite <= 3.51.2 struck.
+ * True once for as long as that lasts.
+ */
 static bool backfill_suspect(struct wal_tail *tail, const struct wal_index *index)
 {
 	bool odd = index->max_frame != 0 && index->n_backfill > index->max_frame;
-	bool suspect = odd && tail->backfill_odd;
+	bool suspect = odd && tail->n_odd == 1;
 
-	tail->backfill_odd = odd && !suspect;
+	tail->n_odd = odd ? MIN(tail->n_odd + 1, 2u) : 0;
 	return suspect;
 }
 
@@ -155,7 +173,7 @@ static int last_commit(const struct wal_tail *tail, const struct wal_header *hea
 	if (bytes == NULL)
 		return error_set(err, ENOMEM, "out of memory");
 	if (frame != 0)
-		sum = wal_frame_parse(tail->now.last_head).sum;
+		sum = wal_frame_parse(tail->now.end.last_head).sum;
 	*ret_frame = frame;
 	for (frame++; frame != 0; frame++) {
 		int r = read_at(tail->fd, bytes, frame_len, wal_frame_offset(tail->page_size, frame),
@@ -190,15 +208,26 @@ static int read_header(const struct wal_tail *tail, struct wal_header *ret_heade
 	}
 }
 
-/* Whether frame `captured` is still the one that was captured. */
-static bool last_frame_kept(const struct wal_tail *tail)
+static bool frame_kept(const struct wal_tail *tail, uint32_t frame, const uint8_t *expected)
 {
 	CLEANUP_ERROR struct error ignored = ERROR_INIT;
 	uint8_t head[WAL_FRAME_HEADER_LEN];
 
-	return tail->now.captured == 0 ||
-	       (wal_tail_read_head(tail, tail->now.captured, head, &ignored) == 0 &&
-		memcmp(head, tail->now.last_head, sizeof(head)) == 0);
+	return wal_tail_read_head(tail, frame, head, &ignored) == 0 &&
+	       memcmp(head, expected, sizeof(head)) == 0;
+}
+
+/*
+ * Whether the last captured transaction is still there. One whose author died
+ * before he published it is overwritten from its first frame on, perhaps by a
+ * shorter one.
+ */
+static bool last_transaction_kept(const struct wal_tail *tail)
+{
+	const struct wal_span *end = &tail->now.end;
+
+	return tail->now.captured == 0 || (frame_kept(tail, end->first, end->first_head) &&
+					   frame_kept(tail, end->last, end->last_head));
 }
 
 static int look_at_frames(struct wal_tail *tail, uint32_t *ret_target, bool *ret_unannounced,
@@ -214,7 +243,7 @@ static int look_at_frames(struct wal_tail *tail, uint32_t *ret_target, bool *ret
 	if (tail->page_size == 0 || !same_salts(&tail->now, header.salt1, header.salt2))
 		news = follow_generation(tail, header.page_size, header.salt1, header.salt2,
 					 ret_unannounced);
-	if (news != TAIL_SUSPECT && !last_frame_kept(tail))
+	if (news != TAIL_SUSPECT && !last_transaction_kept(tail))
 		news = TAIL_SUSPECT;
 	if (news == TAIL_SUSPECT) /* judge all of it anew */
 		tail->now.captured = 0;
@@ -237,10 +266,44 @@ int wal_tail_look(struct wal_tail *tail, bool use_index, uint32_t *ret_target,
 	return look_at_frames(tail, ret_target, ret_unannounced, err);
 }
 
+/*
+ * Rebuilds the map from the frames up to mark's. 1 = those are not what was
+ * captured, or SQLite's recovery, which whoever opens the database next begins
+ * with, drops some of them.
+ */
+static int resume_frames(struct wal_tail *tail, const struct wal_mark *mark,
+			 uint64_t (*hash_of)(void *arg, uint32_t pgno), void *arg,
+			 struct error *err)
+{
+	struct wal_span end = { .last = mark->frame };
+	struct wal_frame parsed = { .n_pages = 1 };
+
+	for (uint32_t frame = 1; frame <= mark->frame; frame++) {
+		bool begins = parsed.n_pages != 0;
+		int r = wal_tail_read_head(tail, frame, end.last_head, err);
+
+		if (r == 0 && walmap_reserve(&tail->map, 1) < 0)
+			r = error_set(err, ENOMEM, "out of memory");
+		if (r != 0)
+			return r;
+		parsed = wal_frame_parse(end.last_head);
+		if (wal_tail_frame_outside(tail, &parsed) || parsed.pgno == 0)
+			return 1;
+		if (begins) {
+			end.first = frame;
+			memcpy(end.first_head, end.last_head, sizeof(end.first_head));
+		}
+		walmap_put(&tail->map, parsed.pgno, frame, hash_of(arg, parsed.pgno));
+	}
+	if (parsed.sum.s0 != mark->sum0 || parsed.sum.s1 != mark->sum1)
+		return 1;
+	wal_tail_advance(tail, &end);
+	return 0;
+}
+
 int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark,
 		    uint64_t (*hash_of)(void *arg, uint32_t pgno), void *arg, struct error *err)
 {
-	uint8_t head[WAL_FRAME_HEADER_LEN];
 	struct wal_header header;
 	int r = tail->fd >= 0 ? read_header(tail, &header, err) : 1;
 
@@ -251,31 +314,15 @@ int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark,
 	tail->now = (struct wal_mark_state){ .salt1 = header.salt1, .salt2 = header.salt2 };
 	if (mark->frame == 0 || !same_salts(&tail->now, mark->salt1, mark->salt2))
 		return 0;
-	r = wal_tail_read_head(tail, mark->frame, head, err);
+	r = resume_frames(tail, mark, hash_of, arg, err);
 	if (r != 0)
-		return r;
-	if (wal_frame_parse(head).sum.s0 != mark->sum0 || wal_frame_parse(head).sum.s1 != mark->sum1)
-		return 1;
-	for (uint32_t frame = 1; frame <= mark->frame; frame++) {
-		uint32_t pgno;
-
-		r = wal_tail_read_head(tail, frame, head, err);
-		if (r == 0 && walmap_reserve(&tail->map, 1) < 0)
-			r = error_set(err, ENOMEM, "out of memory");
-		if (r != 0)
-			return r;
-		pgno = wal_frame_parse(head).pgno;
-		if (pgno != 0)
-			walmap_put(&tail->map, pgno, frame, hash_of(arg, pgno));
-	}
-	tail->now.captured = mark->frame;
-	memcpy(tail->now.last_head, head, sizeof(head));
-	return 0;
+		walmap_clear(&tail->map);
+	return r;
 }
 
 struct wal_mark wal_tail_mark(const struct wal_tail *tail)
 {
-	struct wal_frame frame = wal_frame_parse(tail->now.last_head);
+	struct wal_frame frame = wal_frame_parse(tail->now.end.last_head);
 
 	if (tail->now.captured == 0)
 		return (struct wal_mark){ 0 };
@@ -302,6 +349,8 @@ bool wal_tail_goes_on(const struct wal_tail *tail)
 
 bool wal_tail_chain_broken(const struct wal_tail *tail)
 {
+	bool broken = false;
+
 	for (uint32_t frame = tail->now.captured + 1; frame != 0; frame++) {
 		CLEANUP_ERROR struct error ignored = ERROR_INIT;
 		uint8_t head[WAL_FRAME_HEADER_LEN];
@@ -310,10 +359,12 @@ bool wal_tail_chain_broken(const struct wal_tail *tail)
 		if (wal_tail_read_head(tail, frame, head, &ignored) != 0)
 			return false;
 		parsed = wal_frame_parse(head);
-		if (parsed.pgno == 0 || parsed.salt1 != 0 || parsed.salt2 != 0)
+		if (parsed.salt1 == 0 && parsed.salt2 == 0)
+			broken = true;
+		else if (wal_tail_frame_outside(tail, &parsed))
 			return false;
-		if (parsed.n_pages != 0)
-			return true;
+		if (parsed.pgno == 0 || (broken && parsed.n_pages != 0))
+			return parsed.pgno != 0;
 	}
 	return false;
 }

@@ -24,18 +24,27 @@
  * something went past us: TAIL_SUSPECT, and the caller compares all pages.
  */
 
+/* The frames of one transaction, and the headers of the first and the last. */
+struct wal_span {
+	uint32_t first;
+	uint32_t last;
+	uint8_t first_head[WAL_FRAME_HEADER_LEN];
+	uint8_t last_head[WAL_FRAME_HEADER_LEN];
+};
+
 /* How far a generation of a WAL (one salt pair) has been captured. */
 struct wal_mark_state {
 	uint32_t salt1;
 	uint32_t salt2;
 	uint32_t captured;  /* frames */
 	uint32_t announced; /* captured at the last barrier that may precede a restart */
-	uint8_t last_head[WAL_FRAME_HEADER_LEN]; /* frame `captured`'s header */
+	struct wal_span end; /* the transaction that ends in frame `captured`, if that is not 0 */
 };
 
 /*
  * Invariants: 1. page_size 0 = no WAL is followed, captured is 0 and map empty.
- * 2. map holds the newest of frames 1 … captured of each page.
+ * 2. map holds the newest of frames 1 … captured of each page, or is empty and
+ * the database file has them all.
  * Owned by its database, under whose mutex all of it is used.
  */
 struct wal_tail {
@@ -46,7 +55,8 @@ struct wal_tail {
 	struct wal_mark_state previous; /* the generation before (FACTS B12); captured 0 = none */
 	struct walmap map;
 	bool synced;	    /* the WAL was synced since the last truncation of the database */
-	bool backfill_odd;  /* nBackfill was beyond mxFrame at the last look (FACTS B11) */
+	bool outside;	    /* captured what SQLite's recovery would drop (FACTS B1) */
+	unsigned n_odd;	    /* looks, up to 2, since nBackfill is beyond mxFrame (FACTS B11) */
 };
 
 enum tail_news {
@@ -70,6 +80,12 @@ void wal_tail_close_files(struct wal_tail *tail);
 int wal_tail_look(struct wal_tail *tail, bool use_index, uint32_t *ret_target,
 		  bool *ret_unannounced, struct error *err) MUST_CHECK;
 
+/* The frames up to end->last have been captured. */
+void wal_tail_advance(struct wal_tail *tail, const struct wal_span *end);
+
+/* Whether a frame is outside the checksum chain, by its salts. */
+bool wal_tail_frame_outside(const struct wal_tail *tail, const struct wal_frame *frame);
+
 /* The WAL was emptied or removed by SQLite: nothing is followed any more. */
 void wal_tail_reset(struct wal_tail *tail);
 
@@ -78,7 +94,8 @@ void wal_tail_reset(struct wal_tail *tail);
  * WAL holds the mark's frame, captured is set to it and the map is rebuilt from
  * the frames before, with hashes by hash_of; or it is of another generation, all
  * of it new, and captured is 0. 1: it is of the mark's generation but does not
- * hold its frame: compare all pages. -errno.
+ * hold its frame, or SQLite's recovery would not get as far: compare all pages,
+ * captured is 0. -errno.
  */
 int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark,
 		    uint64_t (*hash_of)(void *arg, uint32_t pgno), void *arg,

@@ -6,8 +6,10 @@
 #include "replicate/page.h"
 #include "tests/replicate/mount_vfs.h"
 
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 /*
  * The capture engine without a filesystem: SQLite works through a VFS that calls
@@ -209,7 +211,7 @@ static struct image replay(struct database *db)
 
 static void copy_file(const char *from, const char *to)
 {
-	char command[600];
+	char command[1100];
 
 	snprintf(command, sizeof(command), "cp %s %s 2>/dev/null || rm -f %s", from, to, to);
 	assert_true(system(command) >= 0);
@@ -482,6 +484,158 @@ static void recovers_after_a_restart(void **state)
 	expect(f, "r.db", 0, 3);
 }
 
+/* Closes db as if its process had been killed: -wal and -shm stay as they are. */
+static void abandon(sqlite3 *db)
+{
+	int on = 1;
+
+	sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	sqlite3_file_control(db, "main", SQLITE_FCNTL_PERSIST_WAL, &on);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* What the tailer does now and then, by way of a truncation that fails. 0 or -errno. */
+static int catch_up(struct fixture *f, const char *name)
+{
+	struct database *db = catalog_find(f->catalog, name);
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	int r = database_barrier_begin(db, DATABASE_WAL, DATABASE_TRUNCATE, 0, &err);
+
+	if (r == 0)
+		database_barrier_end(db, DATABASE_WAL, DATABASE_TRUNCATE, -EIO);
+	database_unref(db);
+	return r;
+}
+
+/* While set, no file can be written beyond its first bytes: a full disk. */
+static void set_disk_full(bool full)
+{
+	struct rlimit limit = { full ? 1 : RLIM_INFINITY, RLIM_INFINITY };
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* Without powersafe overwrite a synced commit is repeated up to the sector's end. */
+static void padding_frames_are_no_transactions(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int size = 512; size <= 65536; size *= 2) {
+		char name[32];
+		char uri[64];
+		sqlite3 *db;
+
+		snprintf(name, sizeof(name), "pad%d.db", size);
+		snprintf(uri, sizeof(uri), "%s?psow=0", name);
+		db = open_db(f, uri);
+		run(db, "PRAGMA page_size=%d; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; "
+			"CREATE TABLE t(a, b)", size);
+		for (int i = 0; i < 200; i++) {
+			run(db, "INSERT INTO t VALUES(%d, randomblob(30))", i);
+			if (i % 50 == 0)
+				expect(f, name, (uint64_t)i + 3, 1);
+		}
+		expect(f, name, 202, 1);
+		sqlite3_close(db);
+		expect(f, name, 202, 1);
+	}
+}
+
+static void make_rows(sqlite3 *db, int n, int size)
+{
+	run(db, "INSERT INTO t(b) SELECT randomblob(%d) FROM (WITH RECURSIVE c(x) AS "
+		"(VALUES(1) UNION ALL SELECT x+1 FROM c WHERE x<%d) SELECT x FROM c)", size, n);
+}
+
+/* Leaves frames in the WAL that are outside the checksum chain (FACTS B1). */
+static void break_the_chain(sqlite3 *db)
+{
+	run(db, "PRAGMA journal_mode=WAL; PRAGMA cache_size=10; PRAGMA synchronous=OFF; "
+		"PRAGMA wal_autocheckpoint=0; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	make_rows(db, 100, 3000);
+	run(db, "BEGIN; SAVEPOINT s; UPDATE t SET b=randomblob(3000); UPDATE t SET "
+		"b=randomblob(3000) WHERE a>60; UPDATE t SET b=randomblob(3000) WHERE a>60; "
+		"ROLLBACK TO s; RELEASE s; INSERT INTO t(b) VALUES(1); COMMIT");
+	for (int i = 0; i < 50; i++)
+		run(db, "INSERT INTO t(b) VALUES(%d)", i);
+}
+
+/* SQLite's recovery drops those frames: what is committed next goes over them. */
+static void a_broken_chain_is_cut_off_by_a_crash(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db = open_db(f, "cut.db");
+	struct image image;
+
+	break_the_chain(db);
+	assert_int_equal(catch_up(f, "cut.db"), 0);
+	abandon(db);
+	db = open_db(f, "cut.db");
+	/* Nothing shows how far its WAL goes (FACTS B4). */
+	run(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=OFF");
+	for (int i = 0; i < 20; i++)
+		run(db, "UPDATE t SET b=randomblob(3000) WHERE a=%d", i);
+	run(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	run(db, "UPDATE t SET b='x' WHERE a=50");
+	image = check(f, "cut.db");
+	image_done(&image);
+	sqlite3_close(db);
+	image = check(f, "cut.db");
+	image_done(&image);
+}
+
+static void a_broken_chain_is_compared_where_the_index_is_not_seen(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db = open_db(f, "b1.db");
+	struct image image;
+
+	break_the_chain(db);
+	run(db, "PRAGMA wal_checkpoint(PASSIVE)");
+	run(db, "UPDATE t SET b='y' WHERE a=30");
+	image = check(f, "b1.db");
+	image_done(&image);
+	for (int i = 0; i < 300; i++)
+		run(db, "UPDATE t SET b=randomblob(3000) WHERE a=%d", i % 100);
+	run(db, "PRAGMA wal_checkpoint(RESTART)");
+	run(db, "UPDATE t SET b='y' WHERE a=31");
+	sqlite3_close(db);
+	image = check(f, "b1.db");
+	image_done(&image);
+}
+
+/* A comparison that cannot be logged is not forgotten. */
+static void a_suspicion_outlives_a_full_disk(void **state)
+{
+	struct fixture *f = *state;
+	sqlite3 *db = open_db(f, "full.db");
+	struct image image;
+	int first;
+	int second;
+
+	run(db, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; "
+		"CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	make_rows(db, 100, 3000);
+	assert_int_equal(catch_up(f, "full.db"), 0);
+	/* A restart that nothing announced. */
+	setenv("REPLITEDFS_TEST_HOOKS", "no-barrier", 1);
+	run(db, "UPDATE t SET b=randomblob(3000) WHERE a=50");
+	run(db, "PRAGMA wal_checkpoint(RESTART)");
+	run(db, "UPDATE t SET b=randomblob(3000) WHERE a=60");
+	unsetenv("REPLITEDFS_TEST_HOOKS");
+	set_disk_full(true);
+	first = catch_up(f, "full.db");
+	second = catch_up(f, "full.db");
+	set_disk_full(false);
+	assert_int_equal(first, -EIO);
+	assert_int_equal(second, -EIO);
+	image = check(f, "full.db");
+	assert_int_equal(image.n_merged, 2);
+	image_done(&image);
+	sqlite3_close(db);
+}
+
 #define BOTH_ROADS(name)                                                       \
 	cmocka_unit_test_setup_teardown(name, setup, teardown), {              \
 		#name "_without_index", name, setup_unseen, teardown, NULL     \
@@ -501,6 +655,10 @@ int main(void)
 		BOTH_ROADS(page_size_changed),
 		cmocka_unit_test_setup_teardown(savepoint_undo_breaks_the_chain, setup, teardown),
 		BOTH_ROADS(recovers_after_a_restart),
+		BOTH_ROADS(padding_frames_are_no_transactions),
+		BOTH_ROADS(a_broken_chain_is_cut_off_by_a_crash),
+		BOTH_ROADS(a_broken_chain_is_compared_where_the_index_is_not_seen),
+		BOTH_ROADS(a_suspicion_outlives_a_full_disk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
