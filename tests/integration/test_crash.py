@@ -1,0 +1,463 @@
+# SPDX-License-Identifier: MIT
+"""Deaths and halts: of programs, the daemon, both its processes: nothing acked is lost."""
+
+import contextlib
+import os
+import pathlib
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+
+import pytest
+
+from clients import ClientError, private_mounts
+from mount import (
+    alive,
+    assert_captured,
+    list_state_logs,
+    mounted_at,
+    process_children,
+    wait_for,
+)
+
+SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "8"))
+N_KILLS = max(20, int(SECONDS * 7))
+TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
+INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
+
+# Inserts first, first + 1 … until the stop file is there or SQLite says no.
+WORK = """
+import os
+acked = []
+def work(stop, progress, first, reopen=False):
+    global db
+    i = first
+    while not os.path.exists(stop):
+        try:
+            if reopen and i % 20 == 0:
+                db.close()
+                db = Database(path)
+            db.sql("INSERT INTO t VALUES(?1, randomblob(200))", i)
+        except Exception as error:
+            return [acked, str(error)]
+        acked.append(i)
+        i += 1
+        with open(progress, "w") as file:
+            file.write(str(i))
+    return [acked, None]
+"""
+
+
+def create(clients, path):
+    """A WAL-mode database with its table, closed again."""
+    client = clients(path)
+    client.sql("PRAGMA journal_mode=WAL")
+    client.sql(TABLE)
+    client.run("db.close()")
+    client.close()
+
+
+class Worker:
+    """A program that inserts numbered rows until it is stopped or fails."""
+
+    def __init__(self, clients, path, folder, first, reopen=False):
+        self.progress = pathlib.Path(folder) / f"progress-{first}"
+        self.stop_file = pathlib.Path(folder) / f"stop-{first}"
+        self.client = clients(path)
+        self.client.run(f"path = {str(path)!r}")
+        self.client.run(WORK)
+        self.client.send(
+            f"work({str(self.stop_file)!r}, {str(self.progress)!r}, {first}, {reopen})"
+        )
+
+    def reached(self):
+        """The number it inserts next."""
+        with contextlib.suppress(OSError, ValueError):
+            return int(self.progress.read_text())
+        return 0
+
+    def wait_for_more(self, n=20):
+        """Until it has acked n rows more."""
+        goal = self.reached() + n
+        wait_for(lambda: self.reached() >= goal, "more rows")
+
+    def stop(self):
+        """What it has acked, and the error that ended it or None. Its files stay open."""
+        self.stop_file.touch()
+        return self.client.answer(30)
+
+
+def rows(mount, name="a.db"):
+    """The ids in an unmounted database, which must be sound."""
+    connection = sqlite3.connect(f"file:{mount.dir / name}?mode=ro", uri=True)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    found = {row[0] for row in connection.execute("SELECT id FROM t")}
+    connection.close()
+    return found
+
+
+def test_both_processes_killed_under_load(mounts, clients, folder, road):
+    """Row 24: apps end, mount again; what passthrough writers wrote meanwhile is captured."""
+    mount = mounts(capture=road)
+    path = mount.dir / "a.db"
+    create(clients, path)
+    acked = set()
+    for round_number in range(3):
+        workers = [
+            Worker(clients, path, folder, 1_000_000 * (3 * round_number + i + 1), reopen=i == 2)
+            for i in range(3)
+        ]
+        for worker in workers:
+            worker.wait_for_more()
+        mount.kill()
+        if road == "passthrough":
+            # The one that never reopens goes on past the dead daemon.
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: workers[0].reached() % 1_000_000 > 200, "rows", seconds=2)
+        refused = mount.start(check=False)
+        assert refused.returncode == 75, refused.stderr
+        assert any(str(worker.client.pid) in refused.stderr for worker in workers), refused.stderr
+        for worker in workers:
+            done, error = worker.stop()
+            acked.update(done)
+            assert error is None or "disk I/O" in error or "unable to open" in error, error
+            worker.client.kill()
+        mount.start()
+    client = clients(path)
+    client.many(10, "INSERT INTO t VALUES(?1, 'after')")
+    client.run("db.close()")
+    mount.unmount()
+    missing = acked - rows(mount)
+    assert not missing, f"{len(missing)} of {len(acked)} acked rows lost"
+    assert_captured(mount, "a.db")
+
+
+def test_daemon_killed_under_load(mounts, clients, folder, road):
+    """Its programs get errors and none hangs; the next mount replaces the dead one."""
+    mount = mounts(capture=road)
+    path = mount.dir / "a.db"
+    create(clients, path)
+    acked = set()
+    for round_number in range(2):
+        worker = Worker(clients, path, folder, 1_000_000 * (round_number + 1), reopen=True)
+        worker.wait_for_more(50)
+        mount.kill(mount.daemon)
+        done, error = worker.stop()
+        acked.update(done)
+        # It reopens every 20 rows and cannot miss it, unless it was told to stop before.
+        assert error is None or "disk I/O" in error or "unable to open" in error, error
+        with pytest.raises(OSError) as refused:
+            os.listdir(mount.dir)
+        assert refused.value.errno == 107
+        worker.client.close()
+        wait_for(lambda: not alive(mount.supervisor), "the supervisor's end")
+        mount.start()
+    mount.unmount()
+    assert not acked - rows(mount)
+    assert_captured(mount, "a.db")
+
+
+BARE = """
+import os
+def bare_write(name):
+    other = None
+    try:
+        other = Database(name, busy_ms=0)
+        return other.sql("INSERT INTO t(v) VALUES('bare')")
+    except Exception as error:
+        return str(error)
+    finally:
+        if other:
+            other.close()
+"""
+
+
+def test_supervisor_keeps_the_bare_files_locked(mounts, clients):
+    """After the daemon's death, for as long as its programs have their files; then it ends."""
+    mount = mounts(start=False)
+    bypasser = clients(before=private_mounts)
+    bypasser.run(BARE)
+    mount.start()
+    path = mount.dir / "a.db"
+    create(clients, path)
+    user = clients(path)
+    user.many(10, INSERT)
+    mount.kill(mount.daemon)
+    assert "locked" in bypasser.run(f"bare_write({str(path)!r})")
+    assert alive(mount.supervisor)
+    wait_for(lambda: f"{user.pid}" in mount.log(), "the log to name the program")
+    refused = mount.start(check=False)
+    assert refused.returncode == 75 and f"pid {user.pid}" in refused.stderr, refused.stderr
+    user.kill()
+    wait_for(lambda: not alive(mount.supervisor), "the supervisor's end")
+    bypasser.close()
+    mount.start()
+    assert clients(path).sql("SELECT count(*) FROM t") == [[10]]
+
+
+def test_clients_killed_at_random(mounts, clients, folder, road):
+    """Row 27: many times; the others go on, and nothing they acked is lost."""
+    mount = mounts(capture=road)
+    path = mount.dir / "a.db"
+    create(clients, path)
+    chance = random.Random()
+    survivor = Worker(clients, path, folder, 900_000_000)
+    victims = []
+    for i in range(N_KILLS):
+        victims.append(Worker(clients, path, folder, 1_000_000 * (i + 1), reopen=i % 2 == 0))
+        if len(victims) < 3:
+            continue
+        victim = victims.pop(chance.randrange(len(victims)))
+        wait_for(lambda: victim.reached() > 0, "its first row")
+        time.sleep(chance.uniform(0, 0.02))
+        victim.client.kill()
+        survivor.wait_for_more(1)
+    acked = set()
+    for worker in [survivor, *victims]:
+        done, error = worker.stop()
+        assert error is None, error
+        acked.update(done)
+        worker.client.run("db.close()")
+    mount.unmount()
+    assert not acked - rows(mount)
+    assert_captured(mount, "a.db")
+
+
+def test_stopped_daemon_goes_on_where_it_was(mounts, clients, folder, road):
+    """Row 28: no error and no loss."""
+    mount = mounts(capture=road)
+    path = mount.dir / "a.db"
+    create(clients, path)
+    workers = [Worker(clients, path, folder, 1_000_000 * (i + 1), reopen=i == 1) for i in range(2)]
+    for worker in workers:
+        worker.wait_for_more()
+    for _ in range(2):
+        os.kill(mount.daemon, signal.SIGSTOP)
+        try:
+            time.sleep(SECONDS / 4)
+        finally:
+            os.kill(mount.daemon, signal.SIGCONT)
+        for worker in workers:
+            worker.wait_for_more()
+    acked = set()
+    for worker in workers:
+        done, error = worker.stop()
+        assert error is None, error
+        acked.update(done)
+        worker.client.run("db.close()")
+    mount.unmount()
+    assert not acked - rows(mount)
+    assert_captured(mount, "a.db", merged=1)
+
+
+def test_hung_clients_of_a_killed_stopped_daemon_are_released(mounts, clients):
+    """A call that waits for the daemon ends with an error when that is killed."""
+    mount = mounts(capture="intercept")
+    create(clients, mount.dir / "a.db")
+    client = clients(mount.dir / "a.db")
+    client.many(5, INSERT)
+    os.kill(mount.daemon, signal.SIGSTOP)
+    client.send(f"db.sql({INSERT!r})")
+    wait_for(
+        lambda: "request_wait" in pathlib.Path(f"/proc/{client.pid}/wchan").read_text(),
+        "the client to wait",
+    )
+    mount.kill(mount.daemon)
+    with pytest.raises(ClientError, match="disk I/O"):
+        client.answer(20)
+    client.close()
+    assert client.process.returncode == 0
+
+
+# -- unmounting
+
+
+def try_to_unmount(mount):
+    """fusermount3 -u once."""
+    return subprocess.run(
+        ["fusermount3", "-u", str(mount.dir)], capture_output=True, text=True, check=False
+    )
+
+
+def test_unmount_while_busy_changes_nothing(mounts, clients):
+    """EBUSY, and the programs go on."""
+    mount = mounts()
+    create(clients, mount.dir / "a.db")
+    client = clients(mount.dir / "a.db")
+    client.sql("BEGIN IMMEDIATE")
+    client.many(5, INSERT)
+    done = try_to_unmount(mount)
+    assert done.returncode != 0 and "busy" in done.stderr
+    client.sql("COMMIT")
+    client.run("db.close()")
+    mount.unmount()
+    report = assert_captured(mount, "a.db", merged=1)
+    assert report["txid"] == 3
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_stop_with_an_open_transaction_waits_and_says_for_whom(mounts, clients, name):
+    """It keeps serving until they leave, and ends by itself then."""
+    mount = mounts()
+    create(clients, mount.dir / "a.db")
+    client = clients(mount.dir / "a.db")
+    client.sql("BEGIN IMMEDIATE")
+    client.many(5, INSERT)
+    os.kill(mount.supervisor, getattr(signal, name))
+    wait_for(lambda: f"{client.pid}" in mount.log(), "the log to name the program")
+    client.many(5, INSERT)
+    client.sql("COMMIT")
+    late = clients(mount.dir / "a.db")
+    late.many(5, INSERT)
+    for each in (client, late):
+        each.run("db.close()")
+        each.close()
+    wait_for(lambda: not any(map(alive, mount.pids)), "the end of both processes")
+    assert not mounted_at(mount.dir)
+    report = assert_captured(mount, "a.db", merged=1)
+    assert report["txid"] == 8
+
+
+def test_double_mount_is_refused_with_the_pid(mounts, clients):
+    """Nothing changes for those who use the first."""
+    mount = mounts()
+    create(clients, mount.dir / "a.db")
+    client = clients(mount.dir / "a.db")
+    done = mount.start(check=False)
+    assert done.returncode == 75, done.stderr
+    assert "already served" in done.stderr
+    assert any(f"pid {pid} " in done.stderr for pid in mount.pids), done.stderr
+    client.many(5, INSERT)
+    assert len(mounted_at(mount.dir)) == 1
+
+
+def test_no_process_is_left_after_an_unmount(mounts, clients):
+    """The daemon, its supervisor, their children: all gone, and no mount."""
+    mount = mounts()
+    create(clients, mount.dir / "a.db")
+    family = set(mount.pids)
+    for pid in mount.pids:
+        family.update(process_children(pid))
+    mount.unmount()
+    assert not any(map(alive, family))
+    assert not mounted_at(mount.dir)
+    assert not os.listdir(mount.sockets), "a socket is left"
+
+
+def test_killed_daemon_leaves_nothing_in_the_kernel(mounts, clients):
+    """kill -9 while it has work and holds files of its own mount: nobody stays in D state."""
+    mount = mounts()
+    create(clients, mount.dir / "a.db")
+    client = clients(mount.dir / "a.db")
+    client.send(f"db.many(100000, {INSERT!r})")
+    wait_for(lambda: mount.database("a.db")["txid"] > 10, "some transactions")
+    mount.kill()  # waits until they are gone
+    client.kill()
+    assert client.process.returncode == -9
+
+
+# -- damage and full disks
+
+
+def test_a_flipped_byte_in_the_log_is_found(mounts, clients):
+    """Row 29: a replay stops with the transaction's number; the database goes on whole."""
+    chance = random.Random(5)
+    mount = mounts()
+    path = mount.dir / "a.db"
+    create(clients, path)
+    client = clients(path)
+    client.many(500, INSERT)
+    client.run("db.close()")
+    mount.unmount()
+    log = pathlib.Path(list_state_logs(mount, "a.db")[0])
+    whole = log.read_bytes()
+    for _ in range(60):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        log.write_bytes(damaged)
+        with pytest.raises(AssertionError, match="replay:.*"):
+            mount.replay("a.db")
+    assert mount.start(check=False).returncode in (0, 65, 71)
+    if mounted_at(mount.dir):
+        assert clients(path).sql("SELECT count(*) FROM t") == [[500]]
+
+
+def test_a_damaged_end_of_the_log_begins_a_new_generation(mounts, clients):
+    """Found at the mount: said so, nothing deleted, and capture goes on."""
+    mount = mounts()
+    path = mount.dir / "a.db"
+    create(clients, path)
+    client = clients(path)
+    client.many(50, INSERT)
+    client.run("db.close()")
+    mount.unmount()
+    log = pathlib.Path(list_state_logs(mount, "a.db")[-1])
+    damaged = bytearray(log.read_bytes())
+    damaged[-2000] ^= 1
+    log.write_bytes(damaged)
+    mount.start()
+    position = mount.database("a.db")["position"]
+    client = clients(path)
+    assert client.sql("SELECT count(*) FROM t") == [[50]]
+    client.many(10, INSERT)
+    client.run("db.close()")
+    mount.unmount()
+    assert "damaged" in mount.log(), mount.log()
+    assert position.split(":")[0] not in log.name
+    assert log.read_bytes() == damaged
+    assert int(position.split(":")[1]) >= 48
+
+
+@pytest.fixture
+def small_disk(folder):
+    """A folder with a disk of 64 MB of its own."""
+    image = folder / "disk"
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    (folder / "m" / "state").mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "-o", "loop", str(image), str(folder / "m" / "state")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        pytest.skip(f"no loop mounts here: {done.stderr.strip()}")
+    yield folder / "m" / "state"
+    subprocess.run(["umount", str(folder / "m" / "state")], check=True)
+
+
+def fill(disk, leave):
+    """A file that takes all room but leave bytes."""
+    free = os.statvfs(disk)
+    with open(disk / "ballast", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - leave)
+
+
+def test_full_disk_of_the_log(small_disk, mounts, clients):
+    """Row 21, passthrough: commits go on, checkpoints wait, the WAL keeps everything."""
+    mount = mounts(capture="passthrough", env={"REPLITEDFS_MOUNT_LOG_MAX_SIZE": "1GiB"})
+    path = mount.dir / "a.db"
+    create(clients, path)
+    client = clients(path)
+    client.sql("PRAGMA wal_autocheckpoint=0")
+    fill(small_disk, 2 << 20)
+    client.many(30, "INSERT INTO t(v) VALUES(randomblob(200000))")
+    wait_for(lambda: mount.database("a.db")["trouble"], "the trouble in status")
+    assert "space" in mount.database("a.db")["trouble"], mount.database("a.db")
+    with pytest.raises(ClientError, match="disk"):
+        client.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    client.sql("PRAGMA wal_autocheckpoint=10")
+    client.many(100, INSERT)
+    assert os.path.getsize(f"{path}-wal") > 6_000_000
+    os.unlink(small_disk / "ballast")
+    assert client.sql("PRAGMA wal_checkpoint(TRUNCATE)") == [[0, 0, 0]]
+    assert mount.database("a.db")["trouble"] is None
+    client.many(10, INSERT)
+    client.run("db.close()")
+    mount.unmount()
+    report = assert_captured(mount, "a.db", merged=1)
+    assert report["txid"] == 2 + 140
