@@ -54,10 +54,9 @@ enum storage_capability {
 
 /*
  * Opens the backend that url names: "file:///path" (percent-encoded), or a path,
- * taken from the working directory of this moment. See storage_fs.h for it.
- * create: for one who writes; makes the backend where there is none. Otherwise
- * -ENOENT. -EPROTONOSUPPORT: this build does not know the scheme.
- * The caller owns *ret.
+ * taken from the working directory of this moment; storage_fs.h has more. create
+ * (for one who writes): makes the backend where there is none; otherwise that is
+ * -ENOENT. -EPROTONOSUPPORT: a scheme this build does not know. The caller owns *ret.
  */
 int storage_open(const char *url, bool create, struct storage **ret, struct error *err) MUST_CHECK;
 

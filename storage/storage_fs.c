@@ -79,12 +79,11 @@ void storage_fs_explain(const struct storage_fs *fs, int code, struct error *err
 int storage_fs_fail(const struct storage_fs *fs, int code, const char *verb,
 		    const char *key, struct error *err)
 {
-	if (code == EDQUOT)
-		code = ENOSPC;
-	error_set_errno(err, code, "cannot %s %s in the backend %s", verb, key,
-			fs->base.url);
-	storage_fs_explain(fs, code, err);
-	return -code;
+	int r = error_set_errno(err, code == EDQUOT ? ENOSPC : code,
+				"cannot %s %s in the backend %s", verb, key, fs->base.url);
+
+	storage_fs_explain(fs, -r, err);
+	return r;
 }
 
 static const char *last_component(const char *key)

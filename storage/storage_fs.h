@@ -19,7 +19,7 @@
  * Opens the backend in the folder path; a relative one counts from the working
  * directory of this moment. create: makes the folder when it is missing, but not
  * its parents (a disk may not be mounted), makes a new backend of a folder that
- * is none, and removes what crashed writers left. Otherwise nothing is written.
+ * is none, and removes what crashed writers left. Otherwise it writes nothing.
  * -ENOENT: there is no such folder, or no parent to make it in.
  *
  * Every operation looks for the root by path anew: while it is gone they fail

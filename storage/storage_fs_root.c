@@ -94,7 +94,8 @@ static int read_marker(const struct storage_fs *fs, int root_fd,
 static int fail_root(const struct storage_fs *fs, int code, const char *verb,
 		     struct error *err)
 {
-	error_set_errno(err, code, "cannot %s the backend %s", verb, fs->base.url);
+	int r = error_set_errno(err, code, "cannot %s the backend %s", verb, fs->base.url);
+
 	switch (code) {
 	case ENOENT:
 		error_why(err,
@@ -112,7 +113,7 @@ static int fail_root(const struct storage_fs *fs, int code, const char *verb,
 		storage_fs_explain(fs, code, err);
 		break;
 	}
-	return -code;
+	return r;
 }
 
 static int fail_other(const struct storage_fs *fs, bool bare, struct error *err)

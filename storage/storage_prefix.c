@@ -165,10 +165,11 @@ int storage_prefix_new(struct storage *inner, const char *prefix,
 	char *url CLEANUP_FREE = full == NULL ? NULL : make_url(inner, full);
 	int r;
 
-	if (s == NULL || url == NULL)
-		r = error_set(err, ENOMEM, "out of memory opening %s", prefix);
-	else
-		r = storage_check_prefix(full, err);
+	if (s == NULL || url == NULL) {
+		free(s);
+		return error_set(err, ENOMEM, "out of memory opening %s", prefix);
+	}
+	r = storage_check_prefix(full, err);
 	if (r == 0)
 		r = storage_init(&s->base, &prefix_ops, inner, url, err);
 	if (r < 0) {

@@ -391,6 +391,8 @@ void an_object_and_a_folder_of_one_name_do_no_harm(void **state)
 
 	put_text(s, "object", "o");
 	put_text(s, "folder/x", "x");
+	assert_absent(s, "object/below");
+	assert_absent(s, "folder");
 	assert_done_or_refused(storage_put(s, "object/below", "b", 1, NULL));
 	assert_done_or_refused(storage_put_new(s, "object/new", "n", 1, NULL));
 	assert_done_or_refused(storage_put(s, "folder", "f", 1, NULL));

@@ -334,7 +334,7 @@ static void a_put_new_that_lost_its_answer_is_recognised(void **state)
 
 static void a_put_new_that_lost_the_race_is_not_taken_for_the_winner(void **state)
 {
-	static const char *const others[] = { "his!", "a longer one", "m", "" };
+	static const char *const others[] = { "his!", "mine, too", "a longer one", "m", "" };
 	struct retry_test *test = *state;
 	struct storage *s = start(test, (struct storage_retry_options){ 0 });
 	struct error err = ERROR_INIT;
