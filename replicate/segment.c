@@ -5,13 +5,13 @@
 
 #define LEVEL 3 /* of zstd: records shrink to about a third */
 
-void segment_packer_begin(struct segment_packer *packer, const struct log_header *head,
-			  const struct point *from)
+void segment_packer_begin(struct segment_packer *packer, const struct id *node_id,
+			  const struct log_header *head, const struct point *from)
 {
 	buf_reset(&packer->raw);
 	packer->head = (struct object_header){
 		.kind = OBJECT_SEGMENT,
-		.node_id = head->node_id,
+		.node_id = *node_id,
 		.database_id = head->database_id,
 		.term = head->term,
 		.parent = head->parent,

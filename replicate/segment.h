@@ -28,10 +28,11 @@ struct segment_packer {
 
 /*
  * Starts a segment at from (whose time and extent are known) in the generation
- * of head. The packer is zeroed before its first use, and reused at will.
+ * of head, stored by node_id. The packer is zeroed before its first use, and
+ * reused at will.
  */
-void segment_packer_begin(struct segment_packer *packer, const struct log_header *head,
-			  const struct point *from);
+void segment_packer_begin(struct segment_packer *packer, const struct id *node_id,
+			  const struct log_header *head, const struct point *from);
 void segment_packer_done(struct segment_packer *packer);
 
 /* Whether a record of that size still belongs into the part. */

@@ -460,7 +460,6 @@ static int begin(struct snapshot_maker *maker, struct error *err)
 	maker->seen = maker->at.position.txid;
 	maker->page_size = maker->at.extent.page_size;
 	maker->next = 1;
-	head->node_id = log_head->node_id;
 	head->database_id = log_head->database_id;
 	head->term = log_head->term;
 	head->parent = log_head->parent;
@@ -473,8 +472,8 @@ static int begin(struct snapshot_maker *maker, struct error *err)
 	return reserve(maker, maker->at.extent.n_pages, err);
 }
 
-int snapshot_maker_new(struct database *db, struct storage *storage, const char *folder,
-		       struct snapshot_maker **ret_maker, struct error *err)
+int snapshot_maker_new(struct database *db, const struct id *node_id, struct storage *storage,
+		       const char *folder, struct snapshot_maker **ret_maker, struct error *err)
 {
 	struct snapshot_maker *maker = calloc(1, sizeof(*maker));
 	int r = 0;
@@ -483,6 +482,7 @@ int snapshot_maker_new(struct database *db, struct storage *storage, const char 
 		return out_of_memory(err);
 	maker->reader.fd = -1;
 	maker->db = database_ref(db);
+	maker->packer.head.node_id = *node_id;
 	maker->storage = storage;
 	maker->folder = strdup(folder);
 	maker->pages = malloc(CHUNK_BYTES);

@@ -19,11 +19,11 @@
 struct snapshot_maker;
 
 /*
- * Begins a snapshot of db, which the maker takes a reference of, in folder (as
- * head says which node). 0 or -errno (-ESTALE: the database is not ready).
+ * Begins a snapshot of db, which the maker takes a reference of, in folder,
+ * stored by node_id. 0 or -errno (-ESTALE: the database is not ready).
  */
-int snapshot_maker_new(struct database *db, struct storage *storage, const char *folder,
-		       struct snapshot_maker **ret_maker, struct error *err) MUST_CHECK;
+int snapshot_maker_new(struct database *db, const struct id *node_id, struct storage *storage,
+		       const char *folder, struct snapshot_maker **ret_maker, struct error *err) MUST_CHECK;
 
 /* Frees the maker; parts that it stored are removed unless it is done. NULL is fine. */
 void snapshot_maker_free(struct snapshot_maker *maker);

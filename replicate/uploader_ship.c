@@ -65,6 +65,13 @@ static int settle_existing(struct ship *ship, const char *key, const struct buf 
 	return uploader_put(uploader, ship->upload, key, object, err);
 }
 
+/* Starts to pack what comes behind from, in the generation that the reader is in. */
+static void begin_segment(struct ship *ship, const struct point *from)
+{
+	segment_packer_begin(&ship->packer, &ship->uploader->options.node_id, &ship->reader.head,
+			     from);
+}
+
 /* Stores what was packed. 0, 2 = another's, -errno. */
 static int put_segment(struct ship *ship, bool final, struct error *err)
 {
@@ -84,7 +91,7 @@ static int put_segment(struct ship *ship, bool final, struct error *err)
 	if (r != 0 || !final)
 		return r;
 	uploader_set_stored(ship->uploader, ship->upload, &to);
-	segment_packer_begin(&ship->packer, &ship->reader.head, &to);
+	begin_segment(ship, &to);
 	return 0;
 }
 
@@ -176,7 +183,7 @@ static int next_generation(struct ship *ship, struct error *err)
 	here = *stored;
 	here.position = head->base;
 	uploader_set_stored(ship->uploader, ship->upload, &here);
-	segment_packer_begin(&ship->packer, head, &here);
+	begin_segment(ship, &here);
 	return 0;
 }
 
@@ -245,8 +252,7 @@ static int open_reader(struct ship *ship, struct txlog *log, struct error *err)
 	if (r == 1)
 		r = open_at_child(ship, log, err);
 	if (r == 0)
-		segment_packer_begin(&ship->packer, &ship->reader.head,
-				     &ship->upload->cursor.stored);
+		begin_segment(ship, &ship->upload->cursor.stored);
 	return r;
 }
 

@@ -49,8 +49,8 @@ static int begin(struct uploader *uploader, struct upload *upload, struct error 
 		upload->want_snapshot = false;
 		return 1;
 	}
-	r = snapshot_maker_new(db, uploader->storage, upload->cursor.folder, &uploader->maker,
-			       err);
+	r = snapshot_maker_new(db, &uploader->options.node_id, uploader->storage,
+			       upload->cursor.folder, &uploader->maker, err);
 	database_unref(db);
 	if (r == 0)
 		uploader->maker_upload = upload;

@@ -34,6 +34,18 @@ void fake_database_steps(struct database *db, unsigned n)
 	}
 }
 
+void fake_database_fill(struct database *db, uint32_t page_size, uint32_t n_pages)
+{
+	LOCK_SCOPE(&db->mutex);
+	model_fill(&db->model, page_size, n_pages);
+}
+
+void fake_database_new_generation(struct database *db, const struct model_copy *copy)
+{
+	LOCK_SCOPE(&db->mutex);
+	model_new_generation(&db->model, copy);
+}
+
 struct database *database_ref(struct database *db)
 {
 	return db;

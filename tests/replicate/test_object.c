@@ -67,7 +67,7 @@ static void make_segment(struct buf *out)
 	struct segment_packer packer = { 0 };
 	struct layout_segment name;
 
-	segment_packer_begin(&packer, &head, &from);
+	segment_packer_begin(&packer, &head.node_id, &head, &from);
 	add_record(&packer, 8, 512);
 	add_record(&packer, 9, 512);
 	check(segment_packer_seal(&packer, true, 5, out, &name, &err), &err);
@@ -147,7 +147,7 @@ static void a_large_record_spans_parts(void **state)
 	struct object_header header;
 	size_t total = 0;
 
-	segment_packer_begin(&packer, &head, &from);
+	segment_packer_begin(&packer, &head.node_id, &head, &from);
 	add_record(&packer, 8, 2 * OBJECT_RAW_TARGET + 5);
 	for (uint32_t part = 0; part < 3; part++) {
 		struct buf object CLEANUP_BUF = { 0 };

@@ -41,7 +41,8 @@ static struct manifest_snapshot make(struct scene *scene, unsigned *ret_n_busy)
 	int r = 0;
 
 	*ret_n_busy = 0;
-	MODEL_CHECK(snapshot_maker_new(scene->db, scene->storage, FOLDER, &maker, &scene->err),
+	MODEL_CHECK(snapshot_maker_new(scene->db, &scene->db->model.node_id, scene->storage, FOLDER,
+				       &maker, &scene->err),
 		    &scene->err);
 	while (r != 1) {
 		r = snapshot_maker_step(maker, &scene->err);
@@ -170,7 +171,8 @@ static void another_page_size_begins_it_anew(void **state)
 
 	open_scene(&scene, *state, 7);
 	model_fill(&scene.db->model, 4096, 9000);
-	MODEL_CHECK(snapshot_maker_new(scene.db, scene.storage, FOLDER, &maker, &scene.err),
+	MODEL_CHECK(snapshot_maker_new(scene.db, &scene.db->model.node_id, scene.storage, FOLDER,
+				       &maker, &scene.err),
 		    &scene.err);
 	assert_int_equal(snapshot_maker_step(maker, &scene.err), 0);
 	model_fill(&scene.db->model, 512, 90);
@@ -193,7 +195,8 @@ static void what_is_given_up_leaves_no_parts(void **state)
 
 	open_scene(&scene, *state, 7);
 	model_fill(&scene.db->model, 4096, 9000);
-	MODEL_CHECK(snapshot_maker_new(scene.db, scene.storage, FOLDER, &maker, &scene.err),
+	MODEL_CHECK(snapshot_maker_new(scene.db, &scene.db->model.node_id, scene.storage, FOLDER,
+				       &maker, &scene.err),
 		    &scene.err);
 	assert_int_equal(snapshot_maker_step(maker, &scene.err), 0);
 	MODEL_CHECK(storage_list(scene.storage, "", NULL, count_object, &n, &scene.err),
@@ -222,7 +225,8 @@ static void a_put_that_fails_is_done_again(void **state)
 	MODEL_CHECK(storage_fault_new(scene.storage, &fault, &faulty, &scene.err), &scene.err);
 	scene.storage = faulty;
 	model_fill(&scene.db->model, 4096, 9000);
-	MODEL_CHECK(snapshot_maker_new(scene.db, scene.storage, FOLDER, &maker, &scene.err),
+	MODEL_CHECK(snapshot_maker_new(scene.db, &scene.db->model.node_id, scene.storage, FOLDER,
+				       &maker, &scene.err),
 		    &scene.err);
 	while (r != 1) {
 		r = snapshot_maker_step(maker, &scene.err);

@@ -148,7 +148,7 @@ static void an_existing_database_begins_with_a_snapshot(void **state)
 	backup_open(&backup, *state);
 	db = backup_add(&backup, "app.db", 1);
 	db->model.keep_page_size = true;
-	model_fill(&db->model, 4096, 6000);
+	fake_database_fill(db, 4096, 6000);
 	/* Its log begins later than it. */
 	db->model.log.file_limit = 1;
 	fake_database_steps(db, 5);
@@ -209,20 +209,14 @@ static void branches_of_history_can_all_be_restored(void **state)
 	fake_database_steps(db, 10);
 	backup_drain(&backup);
 	/* One that continues, an empty one, and one that went back behind what is stored. */
-	pthread_mutex_lock(&db->mutex);
-	model_new_generation(&db->model, NULL);
-	pthread_mutex_unlock(&db->mutex);
+	fake_database_new_generation(db, NULL);
 	fake_database_steps(db, 5);
 	backup_drain(&backup);
-	pthread_mutex_lock(&db->mutex);
-	model_new_generation(&db->model, NULL);
-	model_new_generation(&db->model, NULL);
-	pthread_mutex_unlock(&db->mutex);
+	fake_database_new_generation(db, NULL);
+	fake_database_new_generation(db, NULL);
 	fake_database_steps(db, 5);
 	backup_drain(&backup);
-	pthread_mutex_lock(&db->mutex);
-	model_new_generation(&db->model, &db->model.copies[8]);
-	pthread_mutex_unlock(&db->mutex);
+	fake_database_new_generation(db, &db->model.copies[8]);
 	fake_database_steps(db, 5);
 	backup_drain(&backup);
 	backup_assert_latest(&backup, db);
@@ -408,9 +402,9 @@ static void a_huge_transaction_spans_parts(void **state)
 	db = backup_add(&backup, "app.db", 1);
 	backup_start(&backup);
 	fake_database_steps(db, 3);
-	model_fill(&db->model, 4096, 10000);
+	fake_database_fill(db, 4096, 10000);
 	backup_drain(&backup);
-	model_fill(&db->model, 4096, 10);
+	fake_database_fill(db, 4096, 10);
 	fake_database_steps(db, 3);
 	backup_drain(&backup);
 	char *folder CLEANUP_FREE = backup_folder(&backup, "app.db");
