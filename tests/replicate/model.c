@@ -153,6 +153,19 @@ void model_fill(struct model *model, uint32_t page_size, uint32_t n_pages)
 	commit(model, after, pages);
 }
 
+void model_load(struct model *model, uint32_t page_size, int fd)
+{
+	struct extent after = { page_size, 0 };
+	struct stat st;
+	uint8_t *pages;
+
+	assert_int_equal(fstat(fd, &st), 0);
+	after.n_pages = (uint32_t)(st.st_size / page_size);
+	pages = malloc((size_t)st.st_size + 1);
+	assert_int_equal(file_pread(fd, pages, (size_t)st.st_size, 0), st.st_size);
+	commit(model, after, pages);
+}
+
 static struct extent random_extent(struct model *model)
 {
 	struct extent extent = model->extent;

@@ -49,6 +49,9 @@ void model_steps(struct model *model, unsigned n);
 /* One transaction that makes the database n_pages large, all pages random. */
 void model_fill(struct model *model, uint32_t page_size, uint32_t n_pages);
 
+/* One transaction that makes the database what the file fd holds. */
+void model_load(struct model *model, uint32_t page_size, int fd);
+
 /*
  * Begins a new generation on the present position, or on copy, which the
  * database then goes back to (the log's tail was lost).
