@@ -5,7 +5,6 @@
 #include "base/buf.h"
 #include "base/error.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -4,6 +4,8 @@
 
 #include "storage/storage.h"
 
+#include <stdatomic.h>
+
 /* What no component of a key is called: room for a backend's own files. */
 #define STORAGE_NAME_MARKER ".replitedfs-backend"
 #define STORAGE_NAME_TMP ".replitedfs-tmp"
