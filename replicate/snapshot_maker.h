@@ -7,11 +7,8 @@
 #include "storage/storage.h"
 
 /*
- * Makes a snapshot of a database at an exact position, while transactions go on
- * and without any lock of SQLite: first all pages are read, each stretch at
- * whatever position it is then; then, in rounds, those that changed since they
- * were read, as the log tells; the last round holds capture still. What is read
- * goes to the backend in parts, where later pages override earlier ones.
+ * Makes a snapshot of a database at an exact position (see copier.h): what is
+ * read goes to the backend in parts, where later pages override earlier ones.
  *
  * It is done in steps, each of which reads and stores at most one part, so that
  * its thread can do other things in between.
