@@ -4,10 +4,8 @@
 #include "app/progress.h"
 #include "app/source_all.h"
 #include "app/source_restore.h"
-#include "replicate/integrity.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <sysexits.h>
@@ -112,46 +110,24 @@ static void report_success(struct verify_command *command, const char *name,
 	json_array_append_new(command->results, json);
 }
 
-/* Restores to a file without a name, and lets SQLite look at it. */
-static int verify_one(struct verify_command *command, const char *key,
-		      struct restore_result *result, struct integrity_report *report,
-		      char **ret_name, struct error *err)
-{
-	struct restore_request request = {
-		.target = command->target,
-		.progress = show_progress,
-		.arg = command,
-	};
-	int fd CLEANUP_FD = open(command->scratch, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	int r;
-
-	if (fd < 0) {
-		error_set_errno(err, errno, "cannot make a scratch file in %s", command->scratch);
-		return error_fix(err, "--scratch names another folder");
-	}
-	r = source_restore_to_fd(&command->source, key, &request, fd, result, ret_name, err);
-	if (r == 0)
-		r = integrity_check(command->scratch, fd, report, err);
-	if (r == 0 && report->problems != NULL) {
-		error_set(err, EBADMSG, "integrity_check found problems");
-		error_why(err, "%s", report->problems);
-		r = error_exit(err, EX_DATAERR);
-	}
-	return r;
-}
-
 /* One database; its failure is reported, and the next one is looked at. */
 static int verify_key(void *arg, const char *name, const char *key, struct error *err)
 {
 	struct verify_command *command = arg;
 	struct restore_result result = { 0 };
 	struct integrity_report report = { 0 };
+	struct restore_request request = {
+		.target = command->target,
+		.progress = show_progress,
+		.arg = command,
+	};
 	CLEANUP_ERROR struct error problem = ERROR_INIT;
 	char *found CLEANUP_FREE = NULL;
 	int r;
 
 	progress_start(&command->progress, STDERR_FILENO, "verifying", 0, 0);
-	r = verify_one(command, key, &result, &report, &found, &problem);
+	r = source_verify(&command->source, key, &request, command->scratch, &result, &report,
+			  &found, &problem);
 	progress_done(&command->progress);
 	if (name == NULL)
 		name = found != NULL ? found : command->from;

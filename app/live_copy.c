@@ -3,49 +3,57 @@
 
 #include "app/command.h"
 #include "base/file.h"
+#include "replicate/copier.h"
 #include "replicate/envelope.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <unistd.h>
 
-#define CHUNK_BYTES (1u << 20)
+#define ATTEMPTS 5 /* of a copy that must be begun anew */
+#define WAIT_US 20000 /* until a writer has left the pages … */
+#define SERVED_WAITS 500 /* … so often */
 
-/* Copies all pages while capture is held still. */
-static int copy_pages(struct database *db, int fd, struct point *point, struct error *err)
+static int write_pages(void *arg, uint32_t first, uint32_t n, const uint8_t *pages,
+		       uint32_t page_size, struct error *err)
 {
-	uint32_t n_chunk = CHUNK_BYTES / MAX(point->extent.page_size, 512u);
-	uint8_t *pages CLEANUP_FREE = malloc(CHUNK_BYTES);
-	int r = 0;
+	const int *fd = arg;
+	int r = file_pwrite(*fd, pages, (size_t)n * page_size, (off_t)(first - 1) * page_size);
 
-	if (pages == NULL)
-		return error_set(err, ENOMEM, "out of memory");
-	for (uint32_t first = 1; r == 0 && first <= point->extent.n_pages; first += n_chunk) {
-		uint32_t n = MIN(n_chunk, point->extent.n_pages - first + 1);
-		struct position position;
-
-		r = database_read_exact(db, &point->position, first, NULL, n, pages, &position,
-					NULL, err);
-		if (r > 0)
-			return error_set(err, EAGAIN, "the database cannot be read right now");
-		if (r == 0)
-			r = file_pwrite(fd, pages, (size_t)n * point->extent.page_size,
-					(off_t)(first - 1) * point->extent.page_size);
-		if (r < 0 && err->code == 0)
-			return error_set_errno(err, -r, "cannot write the copy");
-	}
-	return r;
+	return r < 0 ? error_set_errno(err, -r, "cannot write the copy") : 0;
 }
 
-int live_copy_make(struct database *db, int fd, struct point *ret_point, struct error *err)
+static int copy_once(struct database *db, int fd, unsigned n_waits, struct point *ret_point,
+		     struct error *err)
 {
-	int r;
+	const struct copier_sink sink = { .take = write_pages, .arg = &fd };
+	struct copier *copier;
+	int r = copier_new(db, &sink, &copier, err);
 
-	database_pause(db);
-	ret_point->position = database_position(db, &ret_point->extent, &ret_point->time_us);
-	r = ret_point->position.generation == 0 ?
-		    error_set(err, EAGAIN, "the database has not been captured yet") :
-		    copy_pages(db, fd, ret_point, err);
-	database_resume(db);
+	if (r < 0)
+		return r;
+	while (r == 0 || (r == 2 && n_waits > 0)) {
+		if (r == 2 && n_waits-- > 0)
+			usleep(WAIT_US);
+		r = copier_step(copier, err);
+	}
+	if (r == 2)
+		r = error_set(err, EAGAIN, "the database is not what was captured last");
+	*ret_point = *copier_point(copier);
+	copier_free(copier);
+	if (r == 1 && ftruncate(fd, (off_t)extent_bytes(ret_point->extent)) < 0)
+		return error_set_errno(err, errno, "cannot write the copy");
+	return r < 0 ? r : 0;
+}
+
+int live_copy_make(struct database *db, int fd, bool served, struct point *ret_point,
+		   struct error *err)
+{
+	unsigned n_waits = served ? SERVED_WAITS : 0;
+	int r = -ESTALE;
+
+	for (int i = 0; i < ATTEMPTS && r == -ESTALE; i++)
+		r = copy_once(db, fd, n_waits, ret_point, err);
 	return r;
 }
 
@@ -62,7 +70,7 @@ int live_copy_answer(struct catalog *catalog, struct control_call *call, struct 
 	db = catalog_find_id(catalog, &id);
 	if (db == NULL)
 		return error_set(err, ENOENT, "there is no such database any more");
-	r = live_copy_make(db, call->fd, &point, err);
+	r = live_copy_make(db, call->fd, true, &point, err);
 	database_unref(db);
 	if (r == 0)
 		call->answer = json_pack("{s:o}", "point", json_point(&point));

@@ -23,8 +23,12 @@ int live_copy_answer(struct catalog *catalog, struct control_call *call,
 int live_copy_request(const char *dir, const char *socket_dir, const struct id *id, int fd,
 		      struct point *ret_point, struct error *err) MUST_CHECK;
 
-/* Copies the database to the empty file fd. 0 or -errno. */
-int live_copy_make(struct database *db, int fd, struct point *ret_point,
+/*
+ * Copies the database to the empty file fd. served: clients may be writing, who
+ * are waited for. 0; -EAGAIN: its content is not that of its position (changed
+ * while it was not mounted, or a writer stays at it); -errno.
+ */
+int live_copy_make(struct database *db, int fd, bool served, struct point *ret_point,
 		   struct error *err) MUST_CHECK;
 
 #endif

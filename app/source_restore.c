@@ -4,10 +4,10 @@
 #include "app/live_copy.h"
 #include "base/file.h"
 #include "replicate/catalog.h"
-#include "replicate/layout.h"
+#include "replicate/restore_output.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <string.h>
 
 /* A restore from a folder's log: the live state is copied first, so that the log reaches it. */
 struct local {
@@ -46,7 +46,7 @@ static int copy_offline(struct local *local, struct error *err)
 		return r;
 	db = catalog_find_id(catalog, &local->database.id);
 	r = db == NULL ? error_set(err, ENOENT, "the database is gone") :
-			 live_copy_make(db, local->copy_fd, &local->point, err);
+			 live_copy_make(db, local->copy_fd, false, &local->point, err);
 	database_unref(db);
 	catalog_close(catalog);
 	if (r == -EAGAIN) {
@@ -58,23 +58,12 @@ static int copy_offline(struct local *local, struct error *err)
 	return r;
 }
 
-/* A scratch file that is gone when it is closed, in the folder of near or in /var/tmp. */
-static int scratch_file(const char *near)
+/* The live state goes to a file without a name, in the folder of what is restored. */
+static int copy_live_state(struct local *local, const char *scratch_dir, struct error *err)
 {
-	char *dir CLEANUP_FREE = strdup(near != NULL ? near : "/var/tmp/x");
-	char *slash = dir != NULL ? strrchr(dir, '/') : NULL;
-
-	if (slash != NULL)
-		slash[slash == dir ? 1 : 0] = '\0';
-	return open(slash != NULL ? dir : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-}
-
-static int copy_live_state(struct local *local, const struct restore_request *request,
-			   struct error *err)
-{
-	local->copy_fd = scratch_file(request->output);
+	local->copy_fd = restore_output_scratch(scratch_dir, err);
 	if (local->copy_fd < 0)
-		return error_set_errno(err, errno, "cannot create a scratch file");
+		return local->copy_fd;
 	if (!local->source->live)
 		return copy_offline(local, err);
 	return live_copy_request(local->source->from, local->source->socket_dir,
@@ -110,35 +99,62 @@ static int open_log(struct local *local, struct error *err)
 	return r;
 }
 
-/* fd -1: to request->output. */
-static int restore_local(struct source *source, const char *name,
-			 const struct restore_request *request, int fd,
-			 struct restore_result *ret_result, char **ret_name, struct error *err)
+/* What is to come of the restore. */
+struct task {
+	const struct restore_request *request;
+	struct restore_result *result;
+	const char *scratch_dir;	 /* verify there; NULL: restore to the output */
+	struct integrity_report *report; /* of a verification */
+};
+
+/* The folder that path is in, to be freed. */
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (slash == NULL)
+		return strdup(".");
+	return strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static int run_on_log(struct local *local, const struct task *task, struct error *err)
+{
+	struct restore_live copy = { give_copy, local };
+	const struct restore_live *live = local->database.ended ? NULL : &copy;
+
+	if (task->scratch_dir != NULL)
+		return verify_log(&local->log, live, task->request, task->scratch_dir,
+				  task->result, task->report, err);
+	return restore_from_log(&local->log, live, task->request, task->result, err);
+}
+
+static int run_local(struct source *source, const char *name, const struct task *task,
+		     char **ret_name, struct error *err)
 {
 	struct local local CLEANUP(local_done) = { .source = source, .copy_fd = -1 };
-	struct restore_live live = { give_copy, &local };
-	bool gone;
+	char *folder CLEANUP_FREE = NULL;
 	int r = source_find(source, name, &local.database, err);
 
 	if (r < 0)
 		return r;
-	gone = local.database.ended;
-	if (!gone)
-		r = copy_live_state(&local, request, err);
+	folder = task->scratch_dir != NULL ? strdup(task->scratch_dir) :
+					     folder_of(task->request->output);
+	if (folder == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	/* The live state first: the log then reaches it. */
+	if (!local.database.ended)
+		r = copy_live_state(&local, folder, err);
 	if (r == 0)
 		r = open_log(&local, err);
 	if (r < 0)
 		return error_wrap(err, "%s", local.database.name);
 	if (ret_name != NULL)
 		*ret_name = TAKE(local.database.name);
-	if (fd < 0)
-		return restore_from_log(&local.log, gone ? NULL : &live, request, ret_result, err);
-	return restore_log_to_fd(&local.log, gone ? NULL : &live, request, fd, ret_result, err);
+	return run_on_log(&local, task, err);
 }
 
-static int restore_remote(struct source *source, const char *name,
-			  const struct restore_request *request, int fd,
-			  struct restore_result *ret_result, char **ret_name, struct error *err)
+static int run_remote(struct source *source, const char *name, const struct task *task,
+		      char **ret_name, struct error *err)
 {
 	char *folder CLEANUP_FREE = NULL;
 	int r = restore_find(source->storage, name, &folder, err);
@@ -147,22 +163,37 @@ static int restore_remote(struct source *source, const char *name,
 		return r;
 	if (ret_name != NULL)
 		*ret_name = strdup(name != NULL ? name : folder);
-	if (fd < 0)
-		return restore_from_backend(source->storage, folder, request, ret_result, err);
-	return restore_to_fd(source->storage, folder, request, fd, ret_result, err);
+	if (task->scratch_dir != NULL)
+		return verify_backend(source->storage, folder, task->request, task->scratch_dir,
+				      task->result, task->report, err);
+	return restore_from_backend(source->storage, folder, task->request, task->result, err);
 }
 
-int source_restore_to_fd(struct source *source, const char *name,
-			 const struct restore_request *request, int fd,
-			 struct restore_result *ret_result, char **ret_name, struct error *err)
+static int run(struct source *source, const char *name, const struct task *task, char **ret_name,
+	       struct error *err)
 {
-	if (source->storage != NULL)
-		return restore_remote(source, name, request, fd, ret_result, ret_name, err);
-	return restore_local(source, name, request, fd, ret_result, ret_name, err);
+	return source->storage != NULL ? run_remote(source, name, task, ret_name, err) :
+					 run_local(source, name, task, ret_name, err);
 }
 
 int source_restore(struct source *source, const char *name, const struct restore_request *request,
 		   struct restore_result *ret_result, char **ret_name, struct error *err)
 {
-	return source_restore_to_fd(source, name, request, -1, ret_result, ret_name, err);
+	const struct task task = { .request = request, .result = ret_result };
+
+	return run(source, name, &task, ret_name, err);
+}
+
+int source_verify(struct source *source, const char *name, const struct restore_request *request,
+		  const char *scratch_dir, struct restore_result *ret_result,
+		  struct integrity_report *ret_report, char **ret_name, struct error *err)
+{
+	const struct task task = {
+		.request = request,
+		.result = ret_result,
+		.scratch_dir = scratch_dir,
+		.report = ret_report,
+	};
+
+	return run(source, name, &task, ret_name, err);
 }

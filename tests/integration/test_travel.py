@@ -136,3 +136,21 @@ def test_backward_from_a_database_that_was_there_before(mounts, folder):
         for txid, copy in kept.items():
             restored_equals(mount, source, "old.db", ["--txid", txid], copy)
     connection.close()
+
+
+def test_a_database_changed_while_unmounted_is_not_rolled_back_wrongly(mounts, folder):
+    """The log of a folder does not fit a content that it has not seen: an error, no output."""
+    mount = mounts()
+    connection = sqlite3.connect(mount.dir / "a.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("CREATE TABLE t(v)")
+    connection.close()
+    mount.unmount()
+    connection = sqlite3.connect(mount.dir / "a.db", isolation_level=None)
+    connection.execute("INSERT INTO t VALUES(randomblob(9000))")
+    connection.close()
+    done = run_cli(
+        "restore", "--from", mount.dir, "--output", folder / "out.db", env=mount.env, check=False
+    )
+    assert done.returncode != 0 and "mount the folder once" in done.stderr, done.stderr
+    assert not (folder / "out.db").exists()
