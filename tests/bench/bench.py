@@ -27,8 +27,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 # name, kind of workload, synchronous, bar, operations of warm-up, what an operation is
 ROWS = [
-    ("commits, OFF", "commit", "OFF", 0.80, 2000),
-    ("commits, NORMAL", "commit", "NORMAL", 0.80, 1500),
+    ("commits, OFF", "commit", "OFF", 0.80, 10000),
+    ("commits, NORMAL", "commit", "NORMAL", 0.80, 4000),
     ("commits, FULL", "commit", "FULL", 0.75, 200),
     ("commits, NORMAL, one index", "indexed", "NORMAL", None, 1500),
     ("read transactions", "read", "NORMAL", 0.95, 60000),
