@@ -184,7 +184,7 @@ int database_load(struct database *db, struct error *err)
 	db->loaded = true;
 	if (r == 0) {
 		db->tail.fd = MAX(database_open_file(db, DATABASE_WAL, O_RDONLY), -1);
-		r = wal_tail_resume(&db->tail, &db->log.mark, database_page_hash, db, err);
+		r = wal_tail_resume(&db->tail, &db->log.mark, false, database_page_hash, db, err);
 	}
 	if (r == 1)
 		db->suspect = true;

@@ -20,7 +20,30 @@
  * replicas and backends have may be ahead of what survived here.
  */
 
-/* Brings the hashes to the log's end from the records behind their position. */
+/* Whether the hashes are those of the log's end, by their sum too. */
+static bool hashes_fit(struct database *db)
+{
+	struct position position = hashfile_position(&db->hashes, NULL);
+	uint32_t n_pages = db->log.extent.n_pages;
+
+	return position_equal(&position, &db->log.position) && n_pages <= db->hashes.capacity &&
+	       hashfile_checksum(&db->hashes, n_pages) == position.checksum;
+}
+
+/* Damage costs what was behind it, not the mount. Returns what stands for r. */
+static int forgive_damage(struct database *db, int r, struct error *err)
+{
+	if (r != -EBADMSG)
+		return r;
+	log_error("database=%s its log cannot be read: %s", db->name, error_what(err));
+	error_done(err);
+	return 1;
+}
+
+/*
+ * Brings the hashes to the log's end from the records behind their position, if
+ * they are all there.
+ */
 static int redo_hashes(struct database *db, struct error *err)
 {
 	struct extent extent;
@@ -52,7 +75,7 @@ static int redo_hashes(struct database *db, struct error *err)
 			break;
 	}
 	txlog_reader_close(&reader);
-	if (r >= 0)
+	if (r >= 0 && reader.txid == db->log.position.txid)
 		hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
 	return r < 0 ? r : 0;
 }
@@ -61,12 +84,10 @@ static int redo_hashes(struct database *db, struct error *err)
 static bool untouched(struct database *db)
 {
 	CLEANUP_ERROR struct error ignored = ERROR_INIT;
-	struct position position = hashfile_position(&db->hashes, NULL);
 	struct evidence before;
 	struct evidence now;
 
-	return db->log.position.generation != 0 && !db->log.new_generation &&
-	       position_equal(&position, &db->log.position) &&
+	return db->log.position.generation != 0 && !db->log.new_generation && hashes_fit(db) &&
 	       hashfile_clean(&db->hashes, &before) &&
 	       database_take_evidence(db, &now, &ignored) == 0 &&
 	       memcmp(&now, &before, sizeof(now)) == 0;
@@ -85,13 +106,14 @@ static int reconcile(struct database *db, bool was_clean, struct error *err)
 	bool lost_tail = !database_options(db)->same_boot && !was_clean;
 	uint64_t generation = db->log.position.generation;
 	struct wal_mark mark = db->log.mark;
-	int r = redo_hashes(db, err);
+	int r = forgive_damage(db, redo_hashes(db, err), err);
 
-	if (r == 0 && lost_tail && generation != 0)
-		r = recover_forward(db, &mark, err);
+	if (r >= 0 && lost_tail && generation != 0)
+		r = forgive_damage(db, recover_forward(db, &mark, err), err);
 	if (r >= 0)
-		r = wal_tail_resume(&db->tail, &mark, database_page_hash, db, err);
-	if (r == 0)
+		r = wal_tail_resume(&db->tail, &mark, lost_tail, database_page_hash, db, err);
+	/* Transactions build on the log's end: only a comparison does without. */
+	if (r == 0 && hashes_fit(db))
 		r = capture_catch_up(db, err);
 	if (r >= 0)
 		r = compare_all(db, err);

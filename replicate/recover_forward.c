@@ -29,13 +29,21 @@ struct search {
 	uint64_t checksum;
 };
 
-/* Looks for the record that builds on the content there is. */
+/*
+ * Looks for the record that builds on the content there is. A crash takes what
+ * came after the last complete checkpoint, for which the database was synced; a
+ * content that is older is there on purpose. 1 = found, 2 = there is none.
+ */
 static int match_record(void *arg, const struct txlog_place *place,
 			const struct record_header *header, struct error *err)
 {
 	struct search *search = arg;
+	const struct wal_mark *last = &search->forward->view.db->log.mark;
 	struct extent have = search->forward->view.extent;
 
+	if (header->mark.frame == 0 || header->mark.salt1 != last->salt1 ||
+	    header->mark.salt2 != last->salt2)
+		return 2;
 	if (header->checksum_before != search->checksum ||
 	    header->before.n_pages != have.n_pages || header->before.page_size != have.page_size)
 		return 0;
@@ -80,7 +88,8 @@ static int apply_record(struct forward *forward, struct record_reader *reader, s
 	int r;
 
 	if (reader->header.after.page_size != before.page_size)
-		return 1;
+		return error_set(err, EBADMSG, "transaction %llu: another page size",
+				 (unsigned long long)reader->header.txid);
 	forward->extent = reader->header.after;
 	while ((r = record_reader_entry(reader, &entry, &data, err)) == 0) {
 		if (entry.encoding == RECORD_CUT)
@@ -117,9 +126,7 @@ static int apply_records(struct forward *forward, struct error *err)
 			break;
 	}
 	txlog_reader_close(&reader);
-	if (r == 1)
-		return forward->extent.n_pages == forward->view.db->log.extent.n_pages ? 0 : 1;
-	return r;
+	return r == 1 ? 0 : r;
 }
 
 static int by_number(const void *a, const void *b)
@@ -215,6 +222,8 @@ int recover_forward(struct database *db, struct wal_mark *ret_mark, struct error
 	/* Only a WAL loses its tail: other transactions were durable before we saw them. */
 	if (r < 0 || db->log.mark.frame == 0)
 		return r < 0 ? r : 1;
+	/* What SQLite's recovery makes of the WAL counts, not what was captured of it. */
+	wal_tail_reset(&db->tail);
 	r = view_take(&forward.view, err);
 	if (r != 0)
 		return r;

@@ -301,9 +301,10 @@ static int resume_frames(struct wal_tail *tail, const struct wal_mark *mark,
 	return 0;
 }
 
-int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark,
+int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark, bool verify,
 		    uint64_t (*hash_of)(void *arg, uint32_t pgno), void *arg, struct error *err)
 {
+	uint32_t valid = mark->frame;
 	struct wal_header header;
 	int r = tail->fd >= 0 ? read_header(tail, &header, err) : 1;
 
@@ -314,7 +315,12 @@ int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark,
 	tail->now = (struct wal_mark_state){ .salt1 = header.salt1, .salt2 = header.salt2 };
 	if (mark->frame == 0 || !same_salts(&tail->now, mark->salt1, mark->salt2))
 		return 0;
-	r = resume_frames(tail, mark, hash_of, arg, err);
+	if (verify)
+		r = last_commit(tail, &header, &valid, err);
+	if (r == 0 && valid < mark->frame)
+		r = 1;
+	if (r == 0)
+		r = resume_frames(tail, mark, hash_of, arg, err);
 	if (r != 0)
 		walmap_clear(&tail->map);
 	return r;

@@ -95,9 +95,10 @@ void wal_tail_reset(struct wal_tail *tail);
  * the frames before, with hashes by hash_of; or it is of another generation, all
  * of it new, and captured is 0. 1: it is of the mark's generation but does not
  * hold its frame, or SQLite's recovery would not get as far: compare all pages,
- * captured is 0. -errno.
+ * captured is 0. verify: the machine has crashed, so that the frames' pages must
+ * be read too. -errno.
  */
-int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark,
+int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark, bool verify,
 		    uint64_t (*hash_of)(void *arg, uint32_t pgno), void *arg,
 		    struct error *err) MUST_CHECK;
 

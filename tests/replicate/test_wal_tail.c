@@ -322,8 +322,11 @@ static uint64_t hash_of(void *arg, uint32_t pgno)
 static int resume(struct fixture *f, const struct wal_mark *mark)
 {
 	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct error ignored CLEANUP_ERROR = ERROR_INIT;
+	int verified = wal_tail_resume(&f->tail, mark, true, hash_of, NULL, &ignored);
 
-	return wal_tail_resume(&f->tail, mark, hash_of, NULL, &err);
+	assert_int_equal(wal_tail_resume(&f->tail, mark, false, hash_of, NULL, &err), verified);
+	return verified;
 }
 
 static void resumes_behind_the_mark(void **state)
@@ -389,6 +392,24 @@ static void a_mark_that_is_not_there_asks_for_a_comparison(void **state)
 	assert_int_equal(resume(f, &mark), 1);
 }
 
+/* A power loss may have kept a frame's header and lost its page. */
+static void a_page_lost_with_the_machine_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct wal_mark mark;
+
+	for (uint32_t i = 1; i <= 3; i++)
+		walfile_put(&f->wal, 1, i, 1);
+	expect_look(f, false, TAIL_FRAMES, 3);
+	take(f, 3, 3);
+	mark = wal_tail_mark(&f->tail);
+	assert_int_equal(pwrite(f->wal_fd, "!", 1, (off_t)wal_frame_offset(SIZE, 2) + 300), 1);
+	assert_int_equal(wal_tail_resume(&f->tail, &mark, false, hash_of, NULL, &err), 0);
+	assert_int_equal(wal_tail_resume(&f->tail, &mark, true, hash_of, NULL, &err), 1);
+	expect_look(f, false, TAIL_FRAMES, 1);
+}
+
 static void nothing_is_read_without_files(void **state)
 {
 	struct fixture *f = *state;
@@ -421,6 +442,7 @@ int main(void)
 		TEST(resumes_behind_the_mark),
 		TEST(another_generation_is_all_new),
 		TEST(a_mark_that_is_not_there_asks_for_a_comparison),
+		TEST(a_page_lost_with_the_machine_is_noticed),
 		TEST(nothing_is_read_without_files),
 	};
 
