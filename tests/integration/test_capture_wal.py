@@ -140,7 +140,6 @@ def test_savepoints_partly_rolled_back_after_a_spill(mounts, clients, any_road):
     assert_captured(mount, "a.db")
 
 
-@pytest.mark.xfail(strict=True, reason="each repeated commit frame becomes a transaction")
 def test_padding_frames_make_no_transactions(mounts, clients, road):
     """psow=0 repeats the commit frame up to a sector's end; eight page sizes, 200 commits each."""
     mount = mounts(capture=road)
