@@ -190,15 +190,15 @@ static int read_pages(struct copier *copier, uint32_t first, const uint32_t *num
 		      uint32_t n, struct error *err)
 {
 	struct extent extent;
-	int r = database_read_exact(copier->db, NULL, first, numbers, n, copier->pages,
-				    &copier->at.position, &extent, err);
+	int r = database_read_exact(copier->db, NULL, first, numbers, n, copier->page_size,
+				    copier->pages, &copier->at.position, &extent, err);
 
+	if (r == 1)
+		return again(err, "the page size changed");
 	if (r != 0)
 		return r;
 	if (copier->at.position.generation != copier->begin.position.generation)
 		return again(err, "a new generation began");
-	if (extent.page_size != copier->page_size)
-		return again(err, "the page size changed");
 	copier->at.extent = extent;
 	r = reserve(copier, extent.n_pages, err);
 	for (uint32_t i = 0; r == 0 && numbers != NULL && i < n; i++) {

@@ -400,6 +400,8 @@ int database_barrier_begin(struct database *db, enum database_file file,
 	/* A log that cannot be written keeps the WAL; it refuses no other work. */
 	if (r < 0) {
 		error_wrap(err, "%s", db->name);
+		if (r == -EDQUOT)
+			r = -ENOSPC;
 		if (r != -ENOSPC && r != -EIO)
 			r = -EIO;
 	}

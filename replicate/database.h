@@ -112,11 +112,12 @@ int database_catch_up(struct database *db, struct error *err) MUST_CHECK;
  * and that position to ret_position; all of one position. Each page is checked
  * against its hash. Pages beyond the end read as zeros. Takes the database's
  * lock, so keep n at a few hundred. If expect is given and the position is
- * another one: 1, nothing read. 2: a page is not readable exactly right now (a
+ * another one, or the pages are not of page_size, for which pages has room: 1,
+ * nothing read. 2: a page is not readable exactly right now (a
  * writer is at it in rollback-journal mode): try again later. <0: -errno.
  */
 int database_read_exact(struct database *db, const struct position *expect, uint32_t first,
-			const uint32_t *numbers, uint32_t n, uint8_t *pages,
+			const uint32_t *numbers, uint32_t n, uint32_t page_size, uint8_t *pages,
 			struct position *ret_position, struct extent *ret_extent,
 			struct error *err) MUST_CHECK;
 

@@ -40,12 +40,22 @@ int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page, struct er
 	return page_hash(pgno, page, extent.page_size) == hashfile_get(&db->hashes, pgno) ? 0 : 1;
 }
 
-static int read_pages(struct database *db, uint32_t first, const uint32_t *numbers, uint32_t n,
-		      uint8_t *pages, struct error *err)
+/* What is asked for: see database_read_exact(). */
+struct request {
+	const struct position *expect;
+	uint32_t first;
+	const uint32_t *numbers;
+	uint32_t n;
+	uint32_t page_size;
+	uint8_t *pages;
+};
+
+static int read_pages(struct database *db, const struct request *request, struct error *err)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		uint32_t pgno = numbers != NULL ? numbers[i] : first + i;
-		int r = exact_read_page(db, pgno, pages + (size_t)i * db->log.extent.page_size, err);
+	for (uint32_t i = 0; i < request->n; i++) {
+		uint32_t pgno = request->numbers != NULL ? request->numbers[i] : request->first + i;
+		int r = exact_read_page(db, pgno, request->pages + (size_t)i * request->page_size,
+					err);
 
 		if (r != 0)
 			return r;
@@ -53,30 +63,47 @@ static int read_pages(struct database *db, uint32_t first, const uint32_t *numbe
 	return 0;
 }
 
-static int read_locked(struct database *db, const struct position *expect, uint32_t first,
-		       const uint32_t *numbers, uint32_t n, uint8_t *pages, struct error *err)
+/*
+ * Follows what moved on unseen. With nobody about that is a comparison: there
+ * is no other way to tell a change from a page hash that was damaged.
+ */
+static int follow(struct database *db, struct error *err)
+{
+	int r;
+
+	if (database_in_use(db))
+		return capture_catch_up(db, err);
+	r = hashfile_mark_dirty(&db->hashes, err);
+	db->suspect = true;
+	return r < 0 ? r : database_settle(db, err);
+}
+
+static int read_locked(struct database *db, const struct request *request, struct error *err)
 {
 	for (int attempt = 0;; attempt++) {
 		int r;
 
-		if (expect != NULL && !position_equal(expect, &db->log.position))
+		if (request->expect != NULL && !position_equal(request->expect, &db->log.position))
 			return 1;
-		r = read_pages(db, first, numbers, n, pages, err);
+		if (db->log.extent.page_size != request->page_size)
+			return 1;
+		r = read_pages(db, request, err);
 		if (r <= 0)
 			return r;
 		/* A checkpoint we were not told of may be ahead: follow it once. */
 		if (attempt > 0)
 			return 2;
-		r = capture_catch_up(db, err);
+		r = follow(db, err);
 		if (r < 0)
 			return r;
 	}
 }
 
 int database_read_exact(struct database *db, const struct position *expect, uint32_t first,
-			const uint32_t *numbers, uint32_t n, uint8_t *pages,
+			const uint32_t *numbers, uint32_t n, uint32_t page_size, uint8_t *pages,
 			struct position *ret_position, struct extent *ret_extent, struct error *err)
 {
+	struct request request = { expect, first, numbers, n, page_size, pages };
 	int r;
 
 	LOCK_SCOPE(&db->mutex);
@@ -88,7 +115,7 @@ int database_read_exact(struct database *db, const struct position *expect, uint
 	if (db->log.position.generation == 0)
 		r = 2;
 	else
-		r = read_locked(db, expect, first, numbers, n, pages, err);
+		r = read_locked(db, &request, err);
 	*ret_position = db->log.position;
 	if (ret_extent != NULL)
 		*ret_extent = db->log.extent;

@@ -4,6 +4,7 @@
 #include "base/bytes.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "replicate/page.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -158,11 +159,16 @@ struct position hashfile_position(const struct hashfile *file, struct extent *re
 void hashfile_set_position(struct hashfile *file, const struct position *position,
 			   struct extent extent)
 {
+	uint32_t lock_page = page_lock_number(MAX(extent.page_size, PAGE_SIZE_MIN));
+
 	le64_put(file->map + H_POSITION, position->generation);
 	le64_put(file->map + H_POSITION + 8, position->txid);
 	le64_put(file->map + H_POSITION + 16, position->checksum);
 	le32_put(file->map + H_PAGE_SIZE, extent.page_size);
 	le32_put(file->map + H_PAGES, extent.n_pages);
+	/* No transaction writes that page: another page size may have left something. */
+	if (extent.n_pages >= lock_page)
+		hashfile_set(file, lock_page, 0);
 }
 
 bool hashfile_clean(const struct hashfile *file, struct evidence *ret_evidence)

@@ -60,7 +60,7 @@ void hashfile_set(struct hashfile *file, uint32_t pgno, uint64_t hash);
 /* XOR of the hashes of pages 1 to n_pages: the checksum of the position. */
 uint64_t hashfile_checksum(const struct hashfile *file, uint32_t n_pages);
 
-/* The position and size that the hashes describe. */
+/* The position and size that the hashes describe; room for them is reserved. */
 struct position hashfile_position(const struct hashfile *file, struct extent *ret_extent);
 void hashfile_set_position(struct hashfile *file, const struct position *position,
 			   struct extent extent);

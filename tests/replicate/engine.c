@@ -346,7 +346,8 @@ struct position engine_exact(struct engine *f, const char *name)
 	assert_int_equal(extent_bytes(extent), expected.len);
 	for (uint32_t pgno = 1; pgno <= extent.n_pages; pgno++) {
 		uint8_t page[PAGE_SIZE_MAX];
-		int r = database_read_exact(db, &position, pgno, NULL, 1, page, &position, NULL, &err);
+		int r = database_read_exact(db, &position, pgno, NULL, 1, extent.page_size, page,
+					    &position, NULL, &err);
 
 		if (r != 0)
 			fail_msg("page %u: %d %s", pgno, r, r < 0 ? error_what(&err) : "");

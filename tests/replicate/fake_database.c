@@ -89,7 +89,7 @@ static void read_page(const struct database *db, uint32_t pgno, uint8_t *to)
 }
 
 int database_read_exact(struct database *db, const struct position *expect, uint32_t first,
-			const uint32_t *numbers, uint32_t n, uint8_t *pages,
+			const uint32_t *numbers, uint32_t n, uint32_t page_size, uint8_t *pages,
 			struct position *ret_position, struct extent *ret_extent,
 			struct error *err)
 {
@@ -102,7 +102,8 @@ int database_read_exact(struct database *db, const struct position *expect, uint
 		return 2;
 	}
 	*ret_position = txlog_position(&db->model.log, ret_extent, NULL);
-	if (expect != NULL && !position_equal(expect, ret_position))
+	if ((expect != NULL && !position_equal(expect, ret_position)) ||
+	    page_size != db->model.extent.page_size)
 		return 1;
 	for (uint32_t i = 0; i < n; i++)
 		read_page(db, numbers != NULL ? numbers[i] : first + i,
