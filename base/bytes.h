@@ -38,6 +38,10 @@
 		uint##width##_t v;                                             \
 		memcpy(&v, p, sizeof(v));                                      \
 		return v;                                                      \
+	}                                                                      \
+	static inline void native##width##_put(void *p, uint##width##_t v)     \
+	{                                                                      \
+		memcpy(p, &v, sizeof(v));                                      \
 	}
 
 BYTES_DEFINE(16)

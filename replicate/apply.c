@@ -9,11 +9,16 @@
 #include <inttypes.h>
 
 #define ADOPT_LEN (1u << 20)
+#define RUN_LEN (1u << 20) /* bytes that are written at once */
 
 int apply_init(struct apply *apply, int fd, struct error *err)
 {
-	*apply = (struct apply){ .fd = fd, .page = malloc(PAGE_SIZE_MAX) };
-	if (apply->page == NULL)
+	*apply = (struct apply){
+		.fd = fd,
+		.page = malloc(PAGE_SIZE_MAX),
+		.run = malloc(RUN_LEN),
+	};
+	if (apply->page == NULL || apply->run == NULL)
 		return error_set(err, ENOMEM, "out of memory");
 	return 0;
 }
@@ -22,6 +27,7 @@ void apply_done(struct apply *apply)
 {
 	free(apply->hashes);
 	free(apply->page);
+	free(apply->run);
 	*apply = (struct apply){ .fd = -1 };
 }
 
@@ -36,6 +42,7 @@ static int cut(struct apply *apply, uint64_t size, struct error *err)
 int apply_restart(struct apply *apply, struct error *err)
 {
 	apply->at = (struct point){ 0 };
+	apply->run_n = 0;
 	if (apply->n_hashes != 0)
 		memset(apply->hashes, 0, apply->n_hashes * sizeof(*apply->hashes));
 	return cut(apply, 0, err);
@@ -69,24 +76,64 @@ static off_t page_offset(const struct apply *apply, uint32_t pgno)
 	return (off_t)(pgno - 1) * apply->at.extent.page_size;
 }
 
-static int write_pages(struct apply *apply, uint32_t first, uint32_t n, const uint8_t *pages,
-		       struct error *err)
+/*
+ * Writes out the pages that wait, and has the disk begin with a long run: the
+ * sync at the end then finds little left to do.
+ */
+static int flush(struct apply *apply, struct error *err)
 {
-	size_t len = (size_t)n * apply->at.extent.page_size;
-	int r = file_pwrite(apply->fd, pages, len, page_offset(apply, first));
+	size_t len = (size_t)apply->run_n * apply->at.extent.page_size;
+	off_t off = page_offset(apply, apply->run_first);
+	int r = apply->run_n == 0 ? 0 : file_pwrite(apply->fd, apply->run, len, off);
 
 	if (r < 0)
-		return error_set_errno(err, -r, "cannot write page %u", first);
+		return error_set_errno(err, -r, "cannot write page %u", apply->run_first);
+	if (len >= RUN_LEN / 2)
+		sync_file_range(apply->fd, off, (off_t)len, SYNC_FILE_RANGE_WRITE);
 	apply->n_bytes += len;
+	apply->run_n = 0;
 	return 0;
 }
 
-/* Reads page pgno, which exists, into apply->page; what the file lacks is zeros. */
+static int write_pages(struct apply *apply, uint32_t first, uint32_t n, const uint8_t *pages,
+		       struct error *err)
+{
+	uint32_t page_size = apply->at.extent.page_size;
+	uint32_t run_max = RUN_LEN / page_size;
+
+	while (n > 0) {
+		uint32_t some;
+
+		if (apply->run_n == run_max || first != apply->run_first + apply->run_n) {
+			int r = flush(apply, err);
+
+			if (r < 0)
+				return r;
+			apply->run_first = first;
+		}
+		some = MIN(n, run_max - apply->run_n);
+		memcpy(apply->run + (size_t)apply->run_n * page_size, pages,
+		       (size_t)some * page_size);
+		apply->run_n += some;
+		first += some;
+		n -= some;
+		pages += (size_t)some * page_size;
+	}
+	return 0;
+}
+
+/* Reads a page of the file into the scratch page. */
 static int read_page(struct apply *apply, uint32_t pgno, struct error *err)
 {
 	uint32_t page_size = apply->at.extent.page_size;
-	ssize_t n = file_pread(apply->fd, apply->page, page_size, page_offset(apply, pgno));
+	ssize_t n;
 
+	if (pgno >= apply->run_first && pgno - apply->run_first < apply->run_n) {
+		memcpy(apply->page, apply->run + (size_t)(pgno - apply->run_first) * page_size,
+		       page_size);
+		return 0;
+	}
+	n = file_pread(apply->fd, apply->page, page_size, page_offset(apply, pgno));
 	if (n < 0)
 		return error_set_errno(err, (int)-n, "cannot read page %u back", pgno);
 	memset(apply->page + n, 0, page_size - (size_t)n);
@@ -97,9 +144,13 @@ static int read_page(struct apply *apply, uint32_t pgno, struct error *err)
 static int shrink(struct apply *apply, uint32_t n_pages, struct error *err)
 {
 	struct extent *extent = &apply->at.extent;
+	int r;
 
 	if (n_pages >= extent->n_pages)
 		return 0;
+	r = flush(apply, err);
+	if (r < 0)
+		return r;
 	for (uint32_t pgno = n_pages + 1; pgno <= extent->n_pages; pgno++)
 		set_hash(apply, pgno, 0);
 	extent->n_pages = n_pages;
@@ -121,7 +172,9 @@ static int resize(struct apply *apply, struct extent extent, struct error *err)
 
 int apply_finish(struct apply *apply, struct error *err)
 {
-	return cut(apply, extent_bytes(apply->at.extent), err);
+	int r = flush(apply, err);
+
+	return r < 0 ? r : cut(apply, extent_bytes(apply->at.extent), err);
 }
 
 /* ------------------------------------------------------------------------ snapshots */

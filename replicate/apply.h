@@ -18,6 +18,8 @@
  * 2. at.position.checksum is the XOR of all hashes, except while apply_pages()
  *    fills the file.
  * 3. The file has no bytes other than zero behind at.extent.
+ * 4. run_n pages from run_first on are in run and newer than in the file, until
+ *    apply_reach() or apply_finish().
  * One thread. The file is not owned.
  */
 struct apply {
@@ -27,6 +29,9 @@ struct apply {
 	size_t n_hashes;
 	uint8_t *page;	 /* scratch */
 	uint64_t n_bytes; /* written */
+	uint8_t *run;	 /* pages that follow each other and are not written yet: */
+	uint32_t run_first;
+	uint32_t run_n;
 };
 
 /* Starts on the empty file fd, at no position. 0 or -ENOMEM. */

@@ -55,10 +55,20 @@ static uint8_t *put_run(uint8_t *out, uint32_t skip, uint32_t len)
 	return out + DELTA_RUN_HEADER_LEN;
 }
 
+/* out = a ^ b, word by word where there is a whole one; out may be a. */
+static void xor_bytes(uint8_t *out, const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+	uint32_t i = 0;
+
+	for (; i + 8 <= len; i += 8)
+		native64_put(out + i, native64_get(a + i) ^ native64_get(b + i));
+	for (; i < len; i++)
+		out[i] = a[i] ^ b[i];
+}
+
 static uint8_t *put_xor(uint8_t *out, const uint8_t *a, const uint8_t *b, uint32_t len)
 {
-	for (uint32_t i = 0; i < len; i++)
-		out[i] = a[i] ^ b[i];
+	xor_bytes(out, a, b, len);
 	return out + len;
 }
 
@@ -117,8 +127,7 @@ void delta_apply(const uint8_t *runs, size_t len, uint8_t *page)
 
 		page += le16_get(runs);
 		runs += DELTA_RUN_HEADER_LEN;
-		for (uint32_t i = 0; i < run_len; i++)
-			page[i] ^= runs[i];
+		xor_bytes(page, page, runs, run_len);
 		page += run_len;
 		runs += run_len;
 	}
