@@ -82,6 +82,9 @@ static int read_identity(int fd, struct identity *identity, struct error *err)
 		return 1;
 	if (r == 0)
 		r = envelope_read(KIND, VERSION, text.data, text.len, &json, err);
+	if (r == -EBADMSG)
+		error_fix(err, "put the file " KIND " back from a copy, or move the state folder %s",
+			  "away: the databases are whole, only their history begins anew");
 	if (r < 0)
 		return r;
 	fields = (struct fields){ json, &bad };

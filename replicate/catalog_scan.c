@@ -72,10 +72,14 @@ static int read_info(int state_fd, const char *hex, char **ret_name, bool *ret_e
 		return error_set(err, ENOMEM, "out of memory");
 	}
 	r = file_read_all(state_fd, path, INFO_MAX, &text, err);
-	if (r == 0)
-		r = envelope_read(INFO_KIND, INFO_VERSION, text.data, text.len, &json, err);
 	if (r < 0)
 		return r;
+	r = envelope_read(INFO_KIND, INFO_VERSION, text.data, text.len, &json, err);
+	if (r == -EBADMSG)
+		error_fix(err, "put %s back from a copy, or move that folder away: its %s", path,
+			  "database is whole, only its history begins anew");
+	if (r < 0)
+		return error_wrap(err, "the state folder's %s", path);
 	fields = (struct fields){ json, &bad };
 	*ret_name = fields_name(&fields, "name");
 	*ret_ended = fields_bool(&fields, "ended");

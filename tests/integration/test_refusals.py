@@ -316,12 +316,31 @@ def test_damaged_state(mounts, clients, where, how):
     before = path.read_bytes()
     how(path)
     damaged = path.read_bytes()
-    assert_refused(mount.start(check=False), (DATA, OS_ERROR))
+    assert_refused(mount.start(check=False), DATA, path.name, "state folder", "fix:")
     assert path.read_bytes() == damaged
     assert_nothing_lost(mount)
     path.write_bytes(before)
     mount.start()
     assert mount.database("a.db")["txid"] == 22
+
+
+@pytest.mark.parametrize("where", [identity_file, info_file])
+def test_the_fix_for_damaged_state_works(mounts, clients, where):
+    """Moved away, the database is whole and its history begins anew."""
+    mount = filled(mounts, clients)
+    path = where(mount)
+    damage(path)
+    assert "move" in mount.start(check=False).stderr
+    moved = mount.state if where is identity_file else path.parent
+    os.rename(moved, mount.root / "moved-away")
+    mount.state.mkdir(exist_ok=True)
+    mount.start()
+    client = clients(mount.dir / "a.db")
+    assert client.sql("SELECT count(*) FROM t") == [[20]]
+    client.many(5, INSERT)
+    client.run("db.close()")
+    mount.unmount()
+    assert_nothing_lost(mount, 25)
 
 
 @pytest.mark.parametrize("at", [0, 10, 40, 80])
