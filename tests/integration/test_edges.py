@@ -69,7 +69,9 @@ def test_published_frames_with_broken_checksums(ram_mounts, clients, any_road, e
     client.many(3000, INSERT)
     assert client.sql("PRAGMA integrity_check") == [["ok"]]
     close_all(mount, client)
-    assert_captured(mount, "a.db")
+    # Where the index is seen nothing has to be healed.
+    seen = "hooks" not in any_road and end == "goes-on"
+    assert_captured(mount, "a.db", merged=1 if seen else None)
 
 
 def test_a_stale_index_beside_an_exclusive_writer(ram_mounts, clients, any_road):
@@ -157,7 +159,8 @@ def test_killed_before_publication_with_another_connection_open(mounts, clients,
     assert other.sql("SELECT count(*) FROM t WHERE v = 'never acknowledged'") == [[0]]
     assert other.sql("PRAGMA integrity_check") == [["ok"]]
     close_all(mount, other)
-    assert_captured(mount, "a.db")
+    # Where the index is seen the commit that never was is not taken at all.
+    assert_captured(mount, "a.db", merged=None if "hooks" in any_road else 1)
 
 
 def test_killed_before_publication_and_recovered(mounts, clients, folder, any_road):
