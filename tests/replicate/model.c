@@ -140,8 +140,13 @@ static void commit(struct model *model, struct extent after, uint8_t *pages)
 /* Fills len bytes with something that compresses as badly as it should. */
 static void scribble(struct model *model, uint8_t *data, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
-		data[i] = (uint8_t)model_random(model, 256);
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (i % 4 == 0)
+			value = model_random(model, 1ull << 31) | 1u << 30;
+		data[i] = (uint8_t)(value >> i % 4 * 7);
+	}
 }
 
 void model_fill(struct model *model, uint32_t page_size, uint32_t n_pages)

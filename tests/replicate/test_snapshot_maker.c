@@ -129,17 +129,17 @@ static void step_before_read(struct database *db)
 
 static void changes_while_it_is_made_are_in_it(void **state)
 {
-	for (uint64_t seed = 1; seed < 30; seed++) {
+	for (uint64_t seed = 1; seed < 12; seed++) {
 		struct manifest_snapshot made;
 		struct scene scene;
 		unsigned n_busy;
 
 		open_scene(&scene, *state, seed);
-		model_fill(&scene.db->model, 4096, 3000);
+		model_fill(&scene.db->model, 4096, 1500);
 		scene.db->model.keep_page_size = true;
-		scene.db->model.max_pages = seed % 3 == 0 ? 6000 : 2000;
+		scene.db->model.max_pages = seed % 3 == 0 ? 3000 : 1000;
 		scene.db->before_read = step_before_read;
-		n_steps_left = (unsigned)seed;
+		n_steps_left = 2 * (unsigned)seed;
 		made = make(&scene, &n_busy);
 		assert_true(made.point.position.txid > 1);
 		assert_restores(&scene, &made);
