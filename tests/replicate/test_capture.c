@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/replicate/engine.h"
 
+#include "replicate/database_internal.h"
 #include "tests/replicate/mount_vfs.h"
+#include "tests/replicate/walfile.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 static void every_commit_is_one_record(void **state)
 {
@@ -322,6 +325,255 @@ static void a_suspicion_outlives_a_full_disk(void **state)
 	sqlite3_close(db);
 }
 
+/*
+ * A database and a WAL made by hand, of a client that has both open. Its WAL is
+ * judged by its frames.
+ */
+struct handmade {
+	struct database *db;
+	struct walfile wal;
+	uint32_t page_size;
+	int fd;
+};
+
+static void open_file(struct handmade *made, enum database_file file, bool create)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+
+	if (database_opening(made->db, file, create, true, true, &err) < 0)
+		fail_msg("%s", error_what(&err));
+}
+
+/* With n_pages pages, of version 0, in the database file; the rest of it is a hole. */
+static void handmade_open(struct handmade *made, struct engine *f, uint32_t page_size,
+			  uint32_t n_pages)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	uint8_t page[PAGE_SIZE_MAX];
+
+	made->page_size = page_size;
+	made->fd = openat(f->root_fd, "made.db", O_RDWR | O_CREAT, 0600);
+	for (uint32_t pgno = 1; pgno <= n_pages; pgno++) {
+		walfile_page(page, page_size, pgno, 0);
+		if (pgno == 1) {
+			memcpy(page, "SQLite format 3", 16);
+			be16_put(page + 16, (uint16_t)(page_size == 65536 ? 1 : page_size));
+			be32_put(page + 24, 1);
+			be32_put(page + 28, n_pages);
+			be32_put(page + 92, 1);
+		}
+		assert_int_equal(file_pwrite(made->fd, page, page_size,
+					     (off_t)(pgno - 1) * page_size), 0);
+	}
+	assert_int_equal(catalog_adopt(f->catalog, "made.db", &made->db, &err), 0);
+	open_file(made, DATABASE_MAIN, false);
+	open_file(made, DATABASE_WAL, true);
+	walfile_begin(&made->wal, openat(f->root_fd, "made.db-wal", O_RDWR | O_CREAT, 0600),
+		      page_size, 1000);
+}
+
+static void handmade_close(struct handmade *made)
+{
+	database_released(made->db, DATABASE_WAL, true);
+	database_released(made->db, DATABASE_MAIN, true);
+	database_unref(made->db);
+	close(made->wal.fd);
+	close(made->fd);
+}
+
+/* Fails unless page pgno reads exactly as version of it; NULL: as zeros. */
+static void expect_page(struct handmade *made, uint32_t pgno, const uint32_t *version)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	uint8_t expected[PAGE_SIZE_MAX] = { 0 };
+	uint8_t page[PAGE_SIZE_MAX];
+	struct position position;
+
+	if (version != NULL)
+		walfile_page(expected, made->page_size, pgno, *version);
+	assert_int_equal(database_read_exact(made->db, NULL, pgno, NULL, 1, made->page_size, page,
+					     &position, NULL, &err), 0);
+	if (memcmp(page, expected, made->page_size) != 0)
+		fail_msg("page %u is not as it should be", pgno);
+}
+
+/* Spilled before it was cut off: that is what the page is when it comes back. */
+static void a_page_cut_off_and_regrown_unwritten_is_its_newest_frame(void **state)
+{
+	struct engine *f = *state;
+	struct handmade made;
+
+	handmade_open(&made, f, 512, 3);
+	walfile_put(&made.wal, 5, 1, 0);
+	walfile_put(&made.wal, 1, 1, 3);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	assert_int_equal(database_position(made.db, NULL, NULL).txid, 2);
+	walfile_put(&made.wal, 1, 2, 5);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	expect_page(&made, 1, &(uint32_t){ 2 });
+	expect_page(&made, 4, NULL);
+	expect_page(&made, 5, &(uint32_t){ 1 });
+	/* All in one stretch. */
+	walfile_put(&made.wal, 7, 3, 0);
+	walfile_put(&made.wal, 1, 3, 5);
+	walfile_put(&made.wal, 1, 4, 4);
+	walfile_put(&made.wal, 1, 5, 7);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	expect_page(&made, 5, &(uint32_t){ 1 });
+	expect_page(&made, 6, NULL);
+	expect_page(&made, 7, &(uint32_t){ 3 });
+	handmade_close(&made);
+}
+
+/* Its author died before he published it, and another client goes over it. */
+static void a_commit_that_was_never_published_is_taken_back(void **state)
+{
+	struct engine *f = *state;
+	struct handmade made;
+	struct wal_sum sum;
+
+	handmade_open(&made, f, 512, 4);
+	walfile_put(&made.wal, 1, 1, 4);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	sum = made.wal.sum;
+	for (uint32_t pgno = 1; pgno <= 3; pgno++)
+		walfile_put(&made.wal, pgno, 2, pgno == 3 ? 4 : 0);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	expect_page(&made, 3, &(uint32_t){ 2 });
+	walfile_rewind(&made.wal, 1, sum);
+	walfile_put(&made.wal, 4, 3, 4);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	expect_page(&made, 1, &(uint32_t){ 1 });
+	expect_page(&made, 2, &(uint32_t){ 0 });
+	expect_page(&made, 3, &(uint32_t){ 0 });
+	expect_page(&made, 4, &(uint32_t){ 3 });
+	assert_int_equal(made.db->n_merged, 1);
+	handmade_close(&made);
+}
+
+/* The page at 1 GiB is never written, logged or counted. */
+static void a_database_grows_over_the_lock_page(void **state)
+{
+	uint32_t lock_page = page_lock_number(65536);
+	static const uint8_t zeros[65536];
+	struct engine *f = *state;
+	struct handmade made;
+	struct extent extent;
+	struct position position;
+	uint64_t checksum = 0;
+	uint8_t page[65536];
+
+	handmade_open(&made, f, 65536, 2);
+	walfile_put(&made.wal, lock_page - 1, 1, 0);
+	walfile_put(&made.wal, lock_page + 1, 1, 0);
+	walfile_put(&made.wal, 1, 1, lock_page + 2);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	position = database_position(made.db, &extent, NULL);
+	assert_int_equal(extent.n_pages, lock_page + 2);
+	for (uint32_t pgno = 3; pgno <= lock_page + 2; pgno++) {
+		if (pgno != lock_page - 1 && pgno != lock_page + 1)
+			checksum ^= page_hash(pgno, zeros, 65536);
+	}
+	walfile_page(page, 65536, 1, 1);
+	checksum ^= page_hash(1, page, 65536);
+	walfile_page(page, 65536, 2, 0);
+	checksum ^= page_hash(2, page, 65536);
+	for (uint32_t pgno = lock_page - 1; pgno <= lock_page + 1; pgno += 2) {
+		walfile_page(page, 65536, pgno, 1);
+		checksum ^= page_hash(pgno, page, 65536);
+		expect_page(&made, pgno, &(uint32_t){ 1 });
+	}
+	assert_int_equal(position.checksum, checksum);
+	expect_page(&made, lock_page, NULL);
+	expect_page(&made, lock_page + 2, NULL);
+	/* And back. */
+	walfile_put(&made.wal, 1, 2, lock_page - 2);
+	walfile_put(&made.wal, 1, 3, 2);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	expect_page(&made, 1, &(uint32_t){ 3 });
+	walfile_page(page, 65536, 1, 3);
+	checksum = page_hash(1, page, 65536);
+	walfile_page(page, 65536, 2, 0);
+	checksum ^= page_hash(2, page, 65536);
+	assert_int_equal(database_position(made.db, NULL, NULL).checksum, checksum);
+	handmade_close(&made);
+}
+
+/* Larger than a stretch, each page several times, and smaller ones around it. */
+static void transactions_of_all_sizes_around_a_stretch(void **state)
+{
+	static const uint32_t sizes[] = { 1, 1023, 1024, 1025, 1, 2047, 2050, 3, 5000, 1 };
+	static uint32_t versions[701];
+	struct engine *f = *state;
+	struct handmade made;
+	uint32_t version = 0;
+
+	handmade_open(&made, f, 512, 1);
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		for (uint32_t k = 0; k < sizes[i]; k++) {
+			uint32_t pgno = 1 + k % 700;
+
+			versions[pgno] = ++version;
+			walfile_put(&made.wal, pgno, version, k == sizes[i] - 1 ? 700 : 0);
+		}
+		if (i % 3 == 0)
+			assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	}
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	assert_int_equal(database_position(made.db, NULL, NULL).txid, 1 + ARRAY_LEN(sizes));
+	for (uint32_t pgno = 1; pgno <= 700; pgno++)
+		expect_page(&made, pgno, &versions[pgno]);
+	handmade_close(&made);
+}
+
+/* FACTS B5: -shm is gone, -wal is not; all of it is in the database. */
+static void a_wal_left_after_the_last_checkpoint_is_not_taken_in_again(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "b5.db");
+
+	engine_run(db, "PRAGMA journal_mode=WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	for (int i = 0; i < 20; i++)
+		engine_rows(db, 1, 500);
+	engine_save(f, "b5.db-wal", "left-wal");
+	sqlite3_close(db);
+	engine_put_back(f, "left-wal", "b5.db-wal");
+	db = engine_db(f, "b5.db");
+	engine_rows(db, 1, 500);
+	engine_expect(f, "b5.db", 23, 1);
+	sqlite3_close(db);
+	engine_expect(f, "b5.db", 23, 1);
+}
+
+/* The log cannot be written: commits go on, the checkpoint waits, nothing is lost. */
+static void with_a_full_log_the_wal_keeps_everything(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "full.db");
+	struct database *database;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	int r;
+
+	engine_run(db, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; "
+		       "PRAGMA synchronous=OFF; "
+		       "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 10, 500);
+	assert_int_equal(engine_catch_up(f, "full.db"), 0);
+	for (int i = 0; i < 10; i++)
+		engine_rows(db, 10, 500);
+	database = catalog_find(f->catalog, "full.db");
+	engine_disk_full(true);
+	r = database_barrier_begin(database, DATABASE_MAIN, DATABASE_TRUNCATE, 4096, &err);
+	engine_disk_full(false);
+	assert_true(r < 0);
+	assert_int_equal(database_position(database, NULL, NULL).txid, 3);
+	database_unref(database);
+	engine_run(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	engine_expect(f, "full.db", 13, 1);
+	sqlite3_close(db);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 #define BOTH_ROADS(name)                                                       \
 	cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown), {              \
 		#name "_without_index", name, engine_setup_unseen, engine_teardown, NULL     \
@@ -339,12 +591,18 @@ int main(void)
 		BOTH_ROADS(opened_and_closed_again),
 		BOTH_ROADS(modes_switched),
 		BOTH_ROADS(page_size_changed),
-		cmocka_unit_test_setup_teardown(savepoint_undo_breaks_the_chain, engine_setup, engine_teardown),
+		TEST(savepoint_undo_breaks_the_chain),
 		BOTH_ROADS(recovers_after_a_restart),
 		BOTH_ROADS(padding_frames_are_no_transactions),
 		BOTH_ROADS(a_broken_chain_is_cut_off_by_a_crash),
 		BOTH_ROADS(a_broken_chain_is_compared_where_the_index_is_not_seen),
 		BOTH_ROADS(a_suspicion_outlives_a_full_disk),
+		BOTH_ROADS(a_wal_left_after_the_last_checkpoint_is_not_taken_in_again),
+		BOTH_ROADS(with_a_full_log_the_wal_keeps_everything),
+		TEST(a_page_cut_off_and_regrown_unwritten_is_its_newest_frame),
+		TEST(a_commit_that_was_never_published_is_taken_back),
+		TEST(a_database_grows_over_the_lock_page),
+		TEST(transactions_of_all_sizes_around_a_stretch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

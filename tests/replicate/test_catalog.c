@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/replicate/engine.h"
+
+#include "base/file.h"
+#include "replicate/database_internal.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* Names and lives of databases: adopted, renamed, replaced, removed, forgotten. */
+
+static void make(struct engine *f, const char *name)
+{
+	sqlite3 *db = engine_db(f, name);
+
+	engine_run(db, "PRAGMA journal_mode=WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 5, 100);
+	sqlite3_close(db);
+}
+
+static struct id id_of(struct engine *f, const char *name)
+{
+	struct database *db = catalog_find(f->catalog, name);
+	struct id id = { { 0 } };
+
+	if (db != NULL)
+		id = *database_id(db);
+	database_unref(db);
+	return id;
+}
+
+static void expect_names(struct engine *f, bool ended, const char *expected)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct buf names CLEANUP_BUF = { 0 };
+	struct database **list;
+	size_t n;
+
+	assert_int_equal(catalog_list(f->catalog, ended, &list, &n, &err), 0);
+	for (size_t i = 0; i < n; i++) {
+		char *name CLEANUP_FREE = database_name(list[i]);
+
+		assert_int_equal(buf_printf(&names, "%s ", name), 0);
+	}
+	catalog_list_free(list, n);
+	assert_string_equal(buf_str(&names), expected);
+}
+
+static void renamed(struct engine *f, const char *from, const char *to)
+{
+	assert_int_equal(renameat(f->root_fd, from, f->root_fd, to), 0);
+	catalog_renamed(f->catalog, from, to);
+}
+
+static void companions_are_told_by_their_names(void **state)
+{
+	static const struct {
+		const char *name;
+		bool is_one;
+		enum database_file file;
+		size_t len;
+	} cases[] = {
+		{ "a.db-wal", true, DATABASE_WAL, 4 },	 { "a-shm", true, DATABASE_SHM, 1 },
+		{ "d/a-journal", true, DATABASE_JOURNAL, 3 }, { "-wal", false, 0, 0 },
+		{ "d/-wal", false, 0, 0 },		 { "a.db", false, 0, 0 },
+		{ "a-wal-wal", true, DATABASE_WAL, 5 },	 { "a-wal.x", false, 0, 0 },
+		{ "a-walx", false, 0, 0 },		 { "", false, 0, 0 },
+		{ "a_wal", false, 0, 0 },		 { "a-WAL", false, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		enum database_file file;
+		size_t len;
+
+		assert_int_equal(catalog_companion(cases[i].name, &file, &len), cases[i].is_one);
+		if (!cases[i].is_one)
+			continue;
+		assert_int_equal(file, cases[i].file);
+		assert_int_equal(len, cases[i].len);
+	}
+}
+
+static void names_and_ids_stay_over_a_remount(void **state)
+{
+	struct engine *f = *state;
+	struct id a;
+	struct id b;
+
+	assert_int_equal(mkdirat(f->root_fd, "sub", 0700), 0);
+	make(f, "a.db");
+	make(f, "sub/b.db");
+	a = id_of(f, "a.db");
+	b = id_of(f, "sub/b.db");
+	assert_false(id_equal(&a, &b));
+	expect_names(f, true, "a.db sub/b.db ");
+	engine_close(f);
+	engine_open(f);
+	expect_names(f, true, "a.db sub/b.db ");
+	assert_memory_equal(&(struct id[]){ id_of(f, "a.db") }, &a, sizeof(a));
+	assert_memory_equal(&(struct id[]){ id_of(f, "sub/b.db") }, &b, sizeof(b));
+	engine_exact(f, "sub/b.db");
+}
+
+static void a_rename_keeps_the_id_and_the_history(void **state)
+{
+	struct engine *f = *state;
+	struct id a;
+	sqlite3 *db;
+
+	make(f, "a.db");
+	a = id_of(f, "a.db");
+	renamed(f, "a.db", "c.db");
+	expect_names(f, true, "c.db ");
+	assert_memory_equal(&(struct id[]){ id_of(f, "c.db") }, &a, sizeof(a));
+	db = engine_db(f, "c.db");
+	engine_rows(db, 3, 100);
+	sqlite3_close(db);
+	engine_expect(f, "c.db", 0, 1);
+	engine_close(f);
+	engine_open(f);
+	expect_names(f, true, "c.db ");
+	assert_memory_equal(&(struct id[]){ id_of(f, "c.db") }, &a, sizeof(a));
+}
+
+static void a_renamed_folder_takes_its_databases_along(void **state)
+{
+	struct engine *f = *state;
+	struct id b;
+
+	assert_int_equal(mkdirat(f->root_fd, "x", 0700), 0);
+	assert_int_equal(mkdirat(f->root_fd, "x/y", 0700), 0);
+	make(f, "x/y/b.db");
+	make(f, "xx.db");
+	b = id_of(f, "x/y/b.db");
+	renamed(f, "x", "z");
+	expect_names(f, true, "xx.db z/y/b.db ");
+	assert_memory_equal(&(struct id[]){ id_of(f, "z/y/b.db") }, &b, sizeof(b));
+	engine_exact(f, "z/y/b.db");
+}
+
+static void a_database_that_is_replaced_has_ended(void **state)
+{
+	struct engine *f = *state;
+	struct id a;
+	struct id b;
+
+	make(f, "a.db");
+	make(f, "b.db");
+	a = id_of(f, "a.db");
+	b = id_of(f, "b.db");
+	renamed(f, "b.db", "a.db");
+	expect_names(f, false, "a.db ");
+	expect_names(f, true, "a.db a.db ");
+	assert_memory_equal(&(struct id[]){ id_of(f, "a.db") }, &b, sizeof(b));
+	assert_false(id_equal(&a, &b));
+	engine_exact(f, "a.db");
+	engine_close(f);
+	engine_open(f);
+	expect_names(f, false, "a.db ");
+	assert_memory_equal(&(struct id[]){ id_of(f, "a.db") }, &b, sizeof(b));
+}
+
+static void a_new_file_of_an_old_name_is_a_new_database(void **state)
+{
+	struct engine *f = *state;
+	struct id first;
+	struct id second;
+
+	make(f, "a.db");
+	first = id_of(f, "a.db");
+	assert_int_equal(unlinkat(f->root_fd, "a.db", 0), 0);
+	catalog_removed(f->catalog, "a.db");
+	assert_null(catalog_find(f->catalog, "a.db"));
+	make(f, "a.db");
+	second = id_of(f, "a.db");
+	assert_false(id_equal(&first, &second));
+	engine_expect(f, "a.db", 0, 1);
+}
+
+/* Removed while a program has it open: what it still does has no name. */
+static void removed_while_open_it_ends_quietly(void **state)
+{
+	struct engine *f = *state;
+	struct database *database;
+	struct position before;
+	sqlite3 *db;
+
+	make(f, "a.db");
+	database = catalog_find(f->catalog, "a.db");
+	db = engine_db(f, "a.db");
+	engine_rows(db, 3, 100);
+	assert_int_equal(unlinkat(f->root_fd, "a.db", 0), 0);
+	catalog_removed(f->catalog, "a.db");
+	/* What was committed before is in its log. */
+	before = database_position(database, NULL, NULL);
+	assert_int_equal(before.txid, 4);
+	sqlite3_close(db);
+	assert_int_equal(database_position(database, NULL, NULL).txid, before.txid);
+	database_unref(database);
+	expect_names(f, false, "");
+}
+
+static void what_vanished_while_unmounted_has_ended(void **state)
+{
+	struct engine *f = *state;
+
+	make(f, "a.db");
+	make(f, "b.db");
+	engine_close(f);
+	assert_int_equal(unlinkat(f->root_fd, "a.db", 0), 0);
+	engine_open(f);
+	expect_names(f, false, "b.db ");
+	expect_names(f, true, "a.db b.db ");
+}
+
+struct found {
+	struct buf names;
+};
+
+static int add_name(void *arg, const char *name, struct error *err)
+{
+	struct found *found = arg;
+
+	return buf_printf(&found->names, "%s ", name);
+}
+
+static void put_file(struct engine *f, const char *name, const char *data, size_t len)
+{
+	int fd = openat(f->root_fd, name, O_WRONLY | O_CREAT, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, data, len), len);
+	close(fd);
+}
+
+static void only_databases_are_found_in_a_folder(void **state)
+{
+	struct engine *f = *state;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct found found = { { 0 } };
+
+	assert_int_equal(mkdirat(f->root_fd, "d", 0700), 0);
+	put_file(f, "text", "SQLite format 2", 16);
+	put_file(f, "short", "SQLite", 6);
+	put_file(f, "empty", "", 0);
+	put_file(f, "d/plain", "SQLite format 3", 16);
+	put_file(f, "secret", "0123456789abcdef", 16);
+	put_file(f, "secret-wal", "\x37\x7f\x06\x82", 4);
+	put_file(f, "other", "x", 1);
+	put_file(f, "other-wal", "x", 1);
+	assert_int_equal(symlinkat("d/plain", f->root_fd, "link"), 0);
+	assert_int_equal(mkfifoat(f->root_fd, "fifo", 0600), 0);
+	assert_int_equal(catalog_each_file(f->root_fd, add_name, &found, &err), 0);
+	assert_non_null(strstr(buf_str(&found.names), "d/plain "));
+	assert_non_null(strstr(buf_str(&found.names), "secret "));
+	assert_int_equal(strlen(buf_str(&found.names)), strlen("d/plain secret "));
+	buf_done(&found.names);
+}
+
+#define N_THREADS 8
+
+struct adopter {
+	struct engine *f;
+	pthread_barrier_t *barrier;
+	struct database *db;
+	int r;
+};
+
+static void *adopt(void *arg)
+{
+	struct adopter *adopter = arg;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+
+	pthread_barrier_wait(adopter->barrier);
+	adopter->r = catalog_adopt(adopter->f->catalog, "a.db", &adopter->db, &err);
+	return NULL;
+}
+
+static void adopted_by_many_at_once_it_is_one(void **state)
+{
+	struct adopter adopters[N_THREADS];
+	pthread_t threads[N_THREADS];
+	pthread_barrier_t barrier;
+	struct engine *f = *state;
+
+	put_file(f, "a.db", "SQLite format 3", 16);
+	pthread_barrier_init(&barrier, NULL, N_THREADS);
+	for (int i = 0; i < N_THREADS; i++) {
+		adopters[i] = (struct adopter){ .f = f, .barrier = &barrier };
+		assert_int_equal(pthread_create(&threads[i], NULL, adopt, &adopters[i]), 0);
+	}
+	for (int i = 0; i < N_THREADS; i++)
+		pthread_join(threads[i], NULL);
+	for (int i = 0; i < N_THREADS; i++) {
+		assert_int_equal(adopters[i].r, 0);
+		assert_ptr_equal(adopters[i].db, adopters[0].db);
+		database_unref(adopters[i].db);
+	}
+	pthread_barrier_destroy(&barrier);
+	expect_names(f, true, "a.db ");
+	engine_close(f);
+	engine_open(f);
+	expect_names(f, true, "a.db ");
+}
+
+static void many_names_are_all_found(void **state)
+{
+	struct engine *f = *state;
+	char name[32];
+
+	for (int i = 0; i < 300; i++) {
+		struct error err CLEANUP_ERROR = ERROR_INIT;
+		struct database *db;
+
+		snprintf(name, sizeof(name), "n%d", i);
+		put_file(f, name, "", 0);
+		assert_int_equal(catalog_adopt(f->catalog, name, &db, &err), 0);
+		database_unref(db);
+	}
+	for (int i = 0; i < 300; i++) {
+		struct database *db;
+		struct database *same;
+
+		snprintf(name, sizeof(name), "n%d", i);
+		db = catalog_find(f->catalog, name);
+		assert_non_null(db);
+		same = catalog_find_id(f->catalog, database_id(db));
+		assert_ptr_equal(db, same);
+		database_unref(db);
+		database_unref(same);
+	}
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(companions_are_told_by_their_names),
+		TEST(names_and_ids_stay_over_a_remount),
+		TEST(a_rename_keeps_the_id_and_the_history),
+		TEST(a_renamed_folder_takes_its_databases_along),
+		TEST(a_database_that_is_replaced_has_ended),
+		TEST(a_new_file_of_an_old_name_is_a_new_database),
+		TEST(removed_while_open_it_ends_quietly),
+		TEST(what_vanished_while_unmounted_has_ended),
+		TEST(only_databases_are_found_in_a_folder),
+		TEST(adopted_by_many_at_once_it_is_one),
+		TEST(many_names_are_all_found),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
