@@ -241,7 +241,8 @@ def test_three_hundred_databases_at_once(ram_mounts, clients, road):
     for client in programs:
         client.answer()
     threads = len(os.listdir(f"/proc/{mount.daemon}/task"))
-    assert threads < 40, f"{threads} threads"
+    # Up to 64 workers of the filesystem, when as many requests wait, and a few others.
+    assert threads < 80, f"{threads} threads"
     assert len(names(mount)) == 300
     mount.unmount()
     for i in range(0, 300, 15):
