@@ -89,6 +89,8 @@ int roads_probe(struct roads *roads, bool negotiated, int probe_fd, struct error
 			roads_unregister(roads, id);
 	}
 	if (why == NULL) {
+		LOCK_SCOPE(&roads->mutex);
+
 		roads->available = true;
 		return 0;
 	}
