@@ -3,8 +3,6 @@
 
 #include <errno.h>
 
-#define LEVEL 3 /* of zstd: records shrink to about a third */
-
 void segment_packer_begin(struct segment_packer *packer, const struct id *node_id,
 			  const struct log_header *head, const struct point *from)
 {
@@ -85,7 +83,8 @@ int segment_packer_seal(struct segment_packer *packer, bool final, int64_t creat
 		head.to.extent = packer->record.after;
 		head.to.time_us = packer->record.time_us;
 	}
-	r = object_build(&head, packer->raw.data, len, LEVEL, out, err);
+	r = object_build(&head, packer->raw.data, len,
+			 packer->level != 0 ? packer->level : SEGMENT_LEVEL, out, err);
 	if (r < 0)
 		return r;
 	*ret_name = (struct layout_segment){

@@ -14,6 +14,8 @@
  * generation that began.
  */
 
+#define SEGMENT_LEVEL 3 /* records shrink to about a third */
+
 /*
  * Collects records for a segment, one part at a time.
  *
@@ -21,6 +23,7 @@
  * is the position after the last whole record taken. One thread.
  */
 struct segment_packer {
+	int level;		     /* of zstd; 0 = SEGMENT_LEVEL */
 	struct object_header head;
 	struct buf raw;
 	struct record_header record; /* the one being added */

@@ -21,279 +21,11 @@
 #define DEFAULT_RETRY_MAX_MS 60000
 #define DEFAULT_OWNER_CHECK_MS 600000
 #define RETRY_FIRST_MS 1000
-#define TROUBLE_RETRY_MS 10000
 #define SAVE_MS 60000	     /* between two savings of cursors */
 #define WATCH_MS 60000	     /* the longest sleep, for what is due by the clock */
 #define STUCK_POLL_MS 50     /* while a writer keeps a snapshot waiting */
 #define DRAIN_RETRY_MS 200
 #define DRAIN_POLL_MS 2
-
-/* --------------------------------------------------------------------- single uploads */
-
-void uploader_set_stored(struct uploader *uploader, struct upload *upload,
-			 const struct point *point)
-{
-	upload->cursor.stored = *point;
-	upload->cursor_dirty = true;
-	LOCK_SCOPE(&uploader->mutex);
-	upload->shown.stored = *point;
-	upload->needed = point->position.txid;
-}
-
-void uploader_set_phase(struct uploader *uploader, struct upload *upload,
-			enum uploader_phase phase)
-{
-	upload->phase = phase;
-	LOCK_SCOPE(&uploader->mutex);
-	upload->shown.phase = phase;
-	if (phase == UPLOADER_REFUSED)
-		upload->needed = UINT64_MAX;
-}
-
-void uploader_set_trouble(struct uploader *uploader, struct upload *upload,
-			  const struct error *err)
-{
-	char *text = NULL;
-
-	if (err == NULL)
-		log_repeat_ok(&upload->repeat, upload->shown.name);
-	else
-		log_repeat_failed(&upload->repeat, upload->shown.name, err);
-	if (err != NULL && asprintf(&text, "%s%s%s%s%s", error_what(err),
-				    err->why != NULL ? "; why: " : "",
-				    err->why != NULL ? err->why : "",
-				    err->fix != NULL ? "; fix: " : "",
-				    err->fix != NULL ? err->fix : "") < 0)
-		text = NULL;
-	LOCK_SCOPE(&uploader->mutex);
-	free(upload->shown.trouble);
-	upload->shown.trouble = text;
-	if (text != NULL)
-		upload->shown.trouble_us = clock_wall_us();
-}
-
-static void upload_free(struct upload *upload)
-{
-	if (upload == NULL)
-		return;
-	upload_cursor_done(&upload->cursor);
-	uploader_database_done(&upload->shown);
-	log_repeat_done(&upload->repeat);
-	free(upload);
-}
-
-static char *cursor_path(const struct uploader *uploader, const struct id *id)
-{
-	char hex[ID_HEX_LEN + 1];
-	char *path;
-
-	id_format(id, hex);
-	return asprintf(&path, "%s/%s", uploader->folder_path, hex) < 0 ? NULL : path;
-}
-
-/* A cursor of the last time counts if it is of this backend. */
-static void load_cursor(struct uploader *uploader, struct upload *upload)
-{
-	char *path CLEANUP_FREE = cursor_path(uploader, &upload->id);
-
-	if (path == NULL ||
-	    upload_cursor_load(uploader->options.state_fd, path, &upload->cursor) != 0)
-		return;
-	if (strcmp(upload->cursor.url, storage_url(uploader->storage)) != 0) {
-		upload_cursor_done(&upload->cursor);
-		return;
-	}
-	upload->shown.stored = upload->cursor.stored;
-	upload->needed = upload->cursor.stored.position.txid;
-}
-
-static struct upload *find_upload(const struct uploader *uploader, const struct id *id)
-{
-	for (size_t i = 0; i < uploader->n_uploads; i++) {
-		if (id_equal(&uploader->uploads[i]->id, id))
-			return uploader->uploads[i];
-	}
-	return NULL;
-}
-
-/* Makes the upload of a database that was not there before. NULL: no memory. */
-static struct upload *add_upload(struct uploader *uploader, struct database *db, const char *name)
-{
-	struct upload *upload = calloc(1, sizeof(*upload));
-	struct upload **more;
-
-	if (upload == NULL)
-		return NULL;
-	upload->id = *database_id(db);
-	upload->shown.id = upload->id;
-	upload->shown.name = strdup(name);
-	load_cursor(uploader, upload);
-	LOCK_SCOPE(&uploader->mutex);
-	more = reallocarray(uploader->uploads, uploader->n_uploads + 1, sizeof(*more));
-	if (more == NULL || upload->shown.name == NULL) {
-		upload_free(upload);
-		return NULL;
-	}
-	uploader->uploads = more;
-	more[uploader->n_uploads++] = upload;
-	return upload;
-}
-
-static int save_cursor(struct uploader *uploader, struct upload *upload, struct error *err)
-{
-	char *path CLEANUP_FREE = cursor_path(uploader, &upload->id);
-	int r;
-
-	if (!upload->cursor_dirty || upload->cursor.folder == NULL)
-		return 0;
-	if (path == NULL)
-		return error_set(err, ENOMEM, "out of memory");
-	r = upload_cursor_save(uploader->options.state_fd, path, &upload->cursor, err);
-	if (r == 0)
-		upload->cursor_dirty = false;
-	return r;
-}
-
-/* Failing only costs requests at the next start. */
-static void save_cursors(struct uploader *uploader)
-{
-	for (size_t i = 0; i < uploader->n_uploads; i++) {
-		struct error err CLEANUP_ERROR = ERROR_INIT;
-
-		if (save_cursor(uploader, uploader->uploads[i], &err) < 0)
-			log_repeat_failed(&uploader->repeat, "backup cursors", &err);
-	}
-	uploader->saved_ms = clock_mono_ms();
-}
-
-/* ------------------------------------------------------------------- one database's turn */
-
-/* The manifest follows renames and the end of a database. */
-static int follow_name(struct uploader *uploader, struct upload *upload, const char *name,
-		       struct error *err)
-{
-	struct manifest *manifest = &upload->cursor.manifest;
-
-	if (upload->phase != UPLOADER_SHIPPING ||
-	    (strcmp(manifest->name, name) == 0 && manifest->ended == upload->ended))
-		return 0;
-	if (manifest_set_name(manifest, name) < 0)
-		return error_set(err, ENOMEM, "out of memory");
-	manifest->ended = upload->ended;
-	return uploader_write_manifest(uploader, upload, NULL, NULL, err);
-}
-
-static bool has_news(const struct upload *upload, struct database *db)
-{
-	struct position position = database_position(db, NULL, NULL);
-
-	return position.generation != 0 &&
-	       !position_equal(&position, &upload->cursor.stored.position);
-}
-
-static void note_behind(struct uploader *uploader, struct upload *upload, bool behind)
-{
-	LOCK_SCOPE(&uploader->mutex);
-	if (!behind)
-		upload->shown.behind_since_us = 0;
-	else if (upload->shown.behind_since_us == 0)
-		upload->shown.behind_since_us = clock_wall_us();
-}
-
-/* A snapshot is due when the last one is old and something changed since. */
-static void check_snapshot(struct uploader *uploader, struct upload *upload)
-{
-	const struct upload_cursor *cursor = &upload->cursor;
-	int64_t age_ms = (clock_wall_us() - cursor->snapshot_us) / 1000;
-	uint64_t asked;
-
-	pthread_mutex_lock(&uploader->mutex);
-	asked = upload->ask_snapshot;
-	pthread_mutex_unlock(&uploader->mutex);
-	if (upload->phase != UPLOADER_SHIPPING)
-		return;
-	if (asked != upload->asked_snapshot ||
-	    (age_ms >= uploader->options.snapshot_interval_ms &&
-	     cursor->stored.position.txid != cursor->snapshot.position.txid))
-		upload->want_snapshot = true;
-	upload->asked_snapshot = asked;
-}
-
-static void refuse(struct uploader *uploader, struct upload *upload, const struct error *err)
-{
-	uploader_set_phase(uploader, upload, UPLOADER_REFUSED);
-	upload->want_snapshot = false;
-	uploader_set_trouble(uploader, upload, err);
-	if (uploader->maker_upload == upload)
-		uploader_snapshot_abort(uploader);
-}
-
-/* Ships what there is. 0; 1: there is more; 2: refused, err says why; -errno. */
-static int serve(struct uploader *uploader, struct upload *upload, struct database *db,
-		 struct error *err)
-{
-	char *name CLEANUP_FREE = database_name(db);
-	int r = uploader_open_upload(uploader, upload, db, err);
-
-	if (r == 0)
-		r = uploader_check_owner(uploader, upload, err);
-	if (r != 0)
-		return r > 0 ? 2 : r;
-	if (upload->phase == UPLOADER_SNAPSHOT && !upload->want_snapshot) {
-		r = uploader_begin_with_log(uploader, upload, db, err);
-		if (r < 0)
-			return r;
-		upload->want_snapshot = r == 1;
-	}
-	if (name == NULL)
-		return error_set(err, ENOMEM, "out of memory");
-	r = follow_name(uploader, upload, name, err);
-	if (r == 0 && upload->phase == UPLOADER_SHIPPING)
-		r = uploader_ship(uploader, upload, db, err);
-	return r;
-}
-
-/* Whether anything is to be done for it: news, or a name to follow. */
-static bool wants_service(const struct upload *upload, struct database *db, const char *name)
-{
-	const struct manifest *manifest = &upload->cursor.manifest;
-
-	if (upload->phase == UPLOADER_REFUSED)
-		return false;
-	/* What ended before anything of it was stored needs no backup. */
-	if (upload->ended && upload->cursor.folder == NULL)
-		return false;
-	/* It has nothing to make a snapshot of any more. */
-	if (upload->ended && upload->phase == UPLOADER_SNAPSHOT)
-		return false;
-	return has_news(upload, db) || (upload->want_snapshot && !upload->opened) ||
-	       (upload->cursor.folder != NULL && (strcmp(manifest->name, name) != 0 ||
-						  manifest->ended != upload->ended));
-}
-
-/* 0: all stored; 1: there is more, or it waits for a snapshot. */
-static int serve_one(struct uploader *uploader, struct upload *upload, struct database *db)
-{
-	struct error err CLEANUP_ERROR = ERROR_INIT;
-	int r;
-
-	uploader->backend_failed = false;
-	r = serve(uploader, upload, db, &err);
-	if (r == 2) {
-		refuse(uploader, upload, &err);
-		return 0;
-	}
-	if (r == -ESTALE)
-		return 1;
-	if (r < 0) {
-		if (!uploader->backend_failed)
-			upload->retry_ms = clock_mono_ms() + TROUBLE_RETRY_MS;
-		uploader_set_trouble(uploader, upload, &err);
-		return 1;
-	}
-	uploader_set_trouble(uploader, upload, NULL);
-	return r == 1 || upload->phase != UPLOADER_SHIPPING || has_news(upload, db);
-}
 
 /* --------------------------------------------------------------------------- the pass */
 
@@ -324,31 +56,31 @@ static void show_name(struct uploader *uploader, struct upload *upload, const ch
 static void visit(struct uploader *uploader, struct database *db, bool ended, struct pass *pass)
 {
 	char *name CLEANUP_FREE = database_name(db);
-	struct upload *upload = find_upload(uploader, database_id(db));
+	struct upload *upload = uploader_find(uploader, database_id(db));
 	bool due;
 
 	if (name == NULL || (upload == NULL && (ended || !is_wanted(uploader, name))))
 		return;
 	if (upload == NULL)
-		upload = add_upload(uploader, db, name);
+		upload = uploader_add(uploader, db, name);
 	if (upload == NULL)
 		return;
 	upload->ended = ended;
 	show_name(uploader, upload, name);
-	due = wants_service(upload, db, name);
-	note_behind(uploader, upload, due);
-	check_snapshot(uploader, upload);
+	due = uploader_wants_service(upload, db, name);
+	uploader_note_behind(uploader, upload, due);
+	uploader_check_snapshot(uploader, upload);
 	if (!due)
 		return;
 	pass->behind = true;
 	if (!pass->ship || pass->failed || clock_mono_ms() < upload->retry_ms)
 		return;
-	due = serve_one(uploader, upload, db) != 0;
+	due = uploader_serve(uploader, upload, db) != 0;
 	pass->failed = uploader->backend_failed;
 	if (due && upload->phase == UPLOADER_SHIPPING && !pass->failed &&
 	    clock_mono_ms() >= upload->retry_ms)
 		pass->more = true;
-	note_behind(uploader, upload, due);
+	uploader_note_behind(uploader, upload, due);
 }
 
 static bool is_in(struct database *const *list, size_t n, const struct database *db)
@@ -481,7 +213,7 @@ static void end_pass(struct uploader *uploader, const struct pass *pass)
 	pthread_cond_broadcast(&uploader->changed);
 	pthread_mutex_unlock(&uploader->mutex);
 	if (clock_mono_ms() - uploader->saved_ms >= SAVE_MS)
-		save_cursors(uploader);
+		uploader_save_cursors(uploader);
 }
 
 /* Does what is due; returns how long to sleep then, and whether deaf to rings. */
@@ -538,7 +270,7 @@ static void run(void *arg)
 		thread_wait(&uploader->thread, sleep_ms);
 		atomic_store(&uploader->deaf, true);
 	}
-	save_cursors(uploader);
+	uploader_save_cursors(uploader);
 	uploader_snapshot_abort(uploader);
 }
 
@@ -556,7 +288,7 @@ void uploader_want_snapshot(struct uploader *uploader, struct database *db)
 	struct upload *upload;
 
 	pthread_mutex_lock(&uploader->mutex);
-	upload = find_upload(uploader, database_id(db));
+	upload = uploader_find(uploader, database_id(db));
 	if (upload != NULL)
 		upload->ask_snapshot++;
 	pthread_mutex_unlock(&uploader->mutex);
@@ -569,7 +301,7 @@ uint64_t uploader_needed(struct uploader *uploader, struct database *db)
 	char *name CLEANUP_FREE = NULL;
 
 	pthread_mutex_lock(&uploader->mutex);
-	upload = find_upload(uploader, database_id(db));
+	upload = uploader_find(uploader, database_id(db));
 	if (upload != NULL) {
 		uint64_t needed = upload->needed;
 
@@ -619,7 +351,7 @@ bool uploader_drain(struct uploader *uploader, int64_t timeout_ms)
 static void uploader_free(struct uploader *uploader)
 {
 	for (size_t i = 0; i < uploader->n_uploads; i++)
-		upload_free(uploader->uploads[i]);
+		uploader_free_upload(uploader->uploads[i]);
 	for (size_t i = 0; i < uploader->n_folders; i++)
 		free(uploader->folders[i]);
 	free(uploader->uploads);
@@ -646,6 +378,8 @@ void uploader_stop(struct uploader *uploader)
 
 static void set_defaults(struct uploader_options *options)
 {
+	if (options->compression_level == 0)
+		options->compression_level = SEGMENT_LEVEL;
 	if (options->sync_interval_ms == 0)
 		options->sync_interval_ms = DEFAULT_SYNC_MS;
 	if (options->snapshot_interval_ms == 0)

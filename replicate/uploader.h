@@ -26,6 +26,7 @@ struct uploader_options {
 	struct id node_id;
 	const char *host;	 /* for people who meet our owner record */
 	bool take_over;		 /* claim what another node owns */
+	int compression_level;	 /* of zstd, for segments; 3 */
 	int64_t sync_interval_ms;     /* 1,000 */
 	int64_t snapshot_interval_ms; /* 24 h */
 	int64_t retry_max_ms;	      /* between two attempts; 60,000 */
@@ -53,7 +54,8 @@ uint64_t uploader_needed(struct uploader *uploader, struct database *db);
 
 /*
  * Ships all there is, without waiting for intervals; blocks until it is done or
- * timeout_ms have passed. Whether all is stored.
+ * timeout_ms have passed. Whether all is stored, but for databases that are
+ * refused.
  */
 bool uploader_drain(struct uploader *uploader, int64_t timeout_ms);
 

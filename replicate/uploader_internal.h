@@ -148,7 +148,31 @@ int uploader_begin_with_log(struct uploader *uploader, struct upload *upload, st
 int uploader_snapshot_step(struct uploader *uploader, struct error *err) MUST_CHECK;
 void uploader_snapshot_abort(struct uploader *uploader);
 
-/* ------------------------------------------------------------------ for all (uploader.c) */
+/* -------------------------------------------------- one database (uploader_serve.c) */
+
+/* The upload of that database; NULL: there is none. By the thread, or under the mutex. */
+struct upload *uploader_find(const struct uploader *uploader, const struct id *id);
+
+/* Makes the upload of a database that was not there before. NULL: no memory. */
+struct upload *uploader_add(struct uploader *uploader, struct database *db,
+			    const char *name) MUST_CHECK;
+void uploader_free_upload(struct upload *upload); /* NULL is fine */
+
+/* Saves the cursors that moved. */
+void uploader_save_cursors(struct uploader *uploader);
+
+/* Whether anything is to be done for it: news, or a name to follow. */
+bool uploader_wants_service(const struct upload *upload, struct database *db, const char *name);
+
+/* Ships what there is. 0: all is stored; 1: there is more, or it waits for a snapshot. */
+int uploader_serve(struct uploader *uploader, struct upload *upload,
+		   struct database *db) MUST_CHECK;
+
+/* Notes since when something is not stored. */
+void uploader_note_behind(struct uploader *uploader, struct upload *upload, bool behind);
+
+/* A snapshot is due when the last one is old and something changed since, or at request. */
+void uploader_check_snapshot(struct uploader *uploader, struct upload *upload);
 
 /* The cursor moved to point: shown, and to be saved. */
 void uploader_set_stored(struct uploader *uploader, struct upload *upload,

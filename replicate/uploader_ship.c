@@ -269,6 +269,7 @@ int uploader_ship(struct uploader *uploader, struct upload *upload, struct datab
 {
 	struct ship ship CLEANUP(ship_done) = {
 		.uploader = uploader, .upload = upload, .reader.fd = -1,
+		.packer.level = uploader->options.compression_level,
 		.upto = database_position(db, NULL, NULL),
 	};
 	int r = database_sync_log(db, err);
