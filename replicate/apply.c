@@ -373,7 +373,7 @@ static int entry_backward(struct apply *apply, const struct record_header *recor
 		return 0; /* it goes with the cut at the end */
 	if (entry->encoding != RECORD_XOR)
 		return error_set(err, EBADMSG,
-				 "transaction %" PRIu64 " says it can be undone, but page %u cannot",
+				 "transaction %" PRIu64 " says it can be undone, page %u cannot",
 				 record->txid, entry->pgno);
 	r = read_page(apply, entry->pgno, err);
 	if (r < 0)

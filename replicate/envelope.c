@@ -68,7 +68,7 @@ static int check_line(const char *kind, unsigned version, const char *data, size
 		error_set(err, EPROTONOSUPPORT,
 			  "the %s has format version %u, this program reads %u", kind, found,
 			  version);
-		return error_fix(err, "use the version of replitedfs that wrote it, or a newer one");
+		return error_fix(err, "use the replitedfs that wrote it, or a newer one");
 	}
 	if (format_line(line, kind, version, text, len) != line_len ||
 	    memcmp(line, data, line_len) != 0)

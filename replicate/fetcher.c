@@ -59,21 +59,23 @@ static int open_object(const struct fetcher_item *item, const struct buf *data, 
 	return r;
 }
 
-static int fetch(struct fetcher *fetcher, const struct fetcher_item *item, struct slot *slot)
+/* data is the thread's own, to be used again: large memory is dear to come by. */
+static int fetch(struct fetcher *fetcher, const struct fetcher_item *item, struct slot *slot,
+		 struct buf *data)
 {
-	struct buf data CLEANUP_BUF = { 0 };
 	char key[LAYOUT_KEY_SIZE];
 	int r;
 
 	item_key(fetcher, item, key);
-	r = storage_get(fetcher->storage, key, 0, OBJECT_SIZE_MAX + 1, &data, &slot->err);
+	buf_reset(data);
+	r = storage_get(fetcher->storage, key, 0, OBJECT_SIZE_MAX + 1, data, &slot->err);
 	if (r > 0)
 		return error_set(&slot->err, EBADMSG, "%s of %s is missing", key,
 				 storage_url(fetcher->storage));
 	if (r < 0)
 		return r;
-	slot->bytes = data.len;
-	r = open_object(item, &data, slot);
+	slot->bytes = data->len;
+	r = open_object(item, data, slot);
 	return r < 0 ? error_wrap(&slot->err, "%s of %s", key, storage_url(fetcher->storage)) : 0;
 }
 
@@ -96,12 +98,13 @@ static size_t take(struct fetcher *fetcher)
 static void run(void *arg)
 {
 	struct fetcher *fetcher = arg;
+	struct buf data CLEANUP_BUF = { 0 };
 	size_t i;
 
 	while ((i = take(fetcher)) < fetcher->n) {
 		struct slot *slot = &fetcher->slots[i % FETCHER_WINDOW];
 
-		slot->result = fetch(fetcher, &fetcher->items[i], slot);
+		slot->result = fetch(fetcher, &fetcher->items[i], slot, &data);
 		pthread_mutex_lock(&fetcher->mutex);
 		slot->ready = true;
 		pthread_cond_broadcast(&fetcher->changed);

@@ -220,6 +220,30 @@ static int add_database(struct taking *taking, const char *folder, struct error 
 	return r;
 }
 
+/* An entry that says no more than why there is none. */
+static int add_unreadable(struct taking *taking, const char *folder, const char *why,
+			  struct error *err)
+{
+	struct inventory *inventory = taking->inventory;
+	struct inventory_database database = {
+		.folder = strdup(folder),
+		.manifest.name = strdup(folder),
+		.damage = strdup(why),
+	};
+	struct inventory_database *more = reallocarray(
+		inventory->databases, inventory->n_databases + 1, sizeof(*more));
+
+	if (more != NULL)
+		inventory->databases = more;
+	if (more == NULL || database.folder == NULL || database.manifest.name == NULL ||
+	    database.damage == NULL) {
+		database_done(&database);
+		return out_of_memory(err);
+	}
+	more[inventory->n_databases++] = database;
+	return 0;
+}
+
 static int visit_folder(void *arg, const struct storage_object *object, struct error *err)
 {
 	char *folder CLEANUP_FREE = strndup(object->key, strlen(object->key) - 1);
@@ -230,6 +254,9 @@ static int visit_folder(void *arg, const struct storage_object *object, struct e
 	if (!layout_folder_valid(folder))
 		return 0;
 	r = add_database(arg, folder, err);
+	/* One that a newer version wrote does not hide the others. */
+	if (r == -EPROTONOSUPPORT)
+		r = add_unreadable(arg, folder, error_what(err), err);
 	return r < 0 ? r : 0;
 }
 

@@ -23,9 +23,9 @@ struct inventory_range {
 
 struct inventory_database {
 	char *folder;
-	struct manifest manifest; /* name, ended, node, generations, snapshots, gaps */
-	char *damage;		/* why the manifest could not be read; else NULL */
-	struct inventory_range *ranges; /* by generation, as they began; then by TXID */
+	struct manifest manifest; /* name, ended, generations, snapshots, gaps */
+	char *damage;		/* why the manifest (or all) could not be read; or NULL */
+	struct inventory_range *ranges; /* by generation, in order; then by TXID */
 	size_t n_ranges;
 	uint64_t n_incomplete;	/* segments without a part: an upload under way, or broken off */
 	uint64_t bytes;		/* of snapshots and segments */

@@ -149,7 +149,7 @@ int object_header_parse(const uint8_t *bytes, enum object_kind kind,
 		error_set(err, EPROTONOSUPPORT,
 			  "the %s has format version %u, this program reads %u", kind_name(kind),
 			  version, OBJECT_FORMAT_VERSION);
-		return error_fix(err, "use the version of replitedfs that wrote it, or a newer one");
+		return error_fix(err, "use the replitedfs that wrote it, or a newer one");
 	}
 	if (version == 0 || le64_get(bytes + O_HASH) != hash64(bytes, O_HASH, 0))
 		return error_set(err, EBADMSG, "the header of the %s is damaged", kind_name(kind));

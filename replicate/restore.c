@@ -207,11 +207,12 @@ static int apply_segment(struct run *run, const struct fetcher_item *item, struc
 static int apply_segments(struct run *run, struct error *err)
 {
 	const struct restore_plan *plan = &run->plan;
+	size_t begin = plan->snapshot->n_parts;
 	int r = 0;
 
-	for (size_t i = plan->snapshot->n_parts; r == 0 && !run->reached && i < plan->n_items; i++) {
+	for (size_t i = begin; r == 0 && !run->reached && i < plan->n_items; i++) {
 		/* All parts of a segment are taken by the first. */
-		if (i == plan->snapshot->n_parts ||
+		if (i == begin ||
 		    plan->items[i - 1].segment.part == LAYOUT_PART_FINAL)
 			r = apply_segment(run, &plan->items[i], err);
 	}
@@ -280,6 +281,9 @@ static int run_candidates(struct run *run, struct error *err)
 			break;
 	}
 	/* With all of them damaged the first, wanted one is what to tell of. */
+	if (worth_another(run, r) && err->fix == NULL)
+		error_fix(err, "no older snapshot is whole; choose a moment behind a later one, "
+			       "see the list command");
 	return r < 0 ? -err->code : 0;
 }
 

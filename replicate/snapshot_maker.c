@@ -87,8 +87,8 @@ static int put_object(struct snapshot_maker *maker, struct error *err)
 /* Makes a part of what was read, and puts it. As put_object(). */
 static int put_part(struct snapshot_maker *maker, bool final, struct error *err)
 {
-	int r = snapshot_packer_seal(&maker->packer, final, copier_point(maker->copier), clock_wall_us(),
-				     &maker->object, err);
+	int r = snapshot_packer_seal(&maker->packer, final, copier_point(maker->copier),
+				     clock_wall_us(), &maker->object, err);
 
 	if (r < 0)
 		return r;

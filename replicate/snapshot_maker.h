@@ -20,7 +20,8 @@ struct snapshot_maker;
  * stored by node_id. 0 or -errno (-ESTALE: the database is not ready).
  */
 int snapshot_maker_new(struct database *db, const struct id *node_id, struct storage *storage,
-		       const char *folder, struct snapshot_maker **ret_maker, struct error *err) MUST_CHECK;
+		       const char *folder, struct snapshot_maker **ret_maker,
+		       struct error *err) MUST_CHECK;
 
 /* Frees the maker; parts that it stored are removed unless it is done. NULL is fine. */
 void snapshot_maker_free(struct snapshot_maker *maker);

@@ -50,7 +50,8 @@ int upload_cursor_parse(const void *data, size_t len, struct upload_cursor *ret_
 	};
 	text = fields_text(&at, "manifest");
 	if (bad != NULL || ret_cursor->folder == NULL || !layout_folder_valid(ret_cursor->folder))
-		r = error_set(err, EBADMSG, "the cursor has a bad %s", bad != NULL ? bad : "folder");
+		r = error_set(err, EBADMSG, "the cursor has a bad %s",
+			      bad != NULL ? bad : "folder");
 	if (r == 0)
 		r = manifest_parse(text, strlen(text), &ret_cursor->manifest, err);
 	if (r < 0)

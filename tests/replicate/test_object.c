@@ -200,7 +200,11 @@ static void impossible_runs_are_refused(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct buf object CLEANUP_BUF = { 0 };
 		struct object_header header = {
-			.kind = OBJECT_SNAPSHOT, .from = from, .to = from, .n_items = 1, .n_runs = 1,
+			.kind = OBJECT_SNAPSHOT,
+			.from = from,
+			.to = from,
+			.n_items = 1,
+			.n_runs = 1,
 		};
 		uint8_t raw[SNAPSHOT_RUN_LEN + 512] = { 0 };
 
