@@ -82,6 +82,17 @@ def alive(pid):
         return False
 
 
+def stop_process(pid):
+    """SIGSTOP, and waits until every thread of the process stands still."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def stopped():
+        tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/stat")
+        return all(task.read_text().rsplit(")", 1)[1].split()[0] == "T" for task in tasks)
+
+    wait_for(stopped, "the process to stop")
+
+
 class Mount:
     """One folder served by the program; state is kept outside so that tests can read it."""
 

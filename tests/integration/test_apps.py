@@ -79,8 +79,8 @@ class Load:
 
     def __enter__(self):
         self.process = subprocess.Popen(
-            ["nice", sys.executable, str(HERE / "writer.py"), str(self.path), "1", "600", "module=sqlite3"]
-            + ["checkpoints=no", "sync=OFF,NORMAL"],
+            ["nice", sys.executable, str(HERE / "writer.py"), str(self.path), "1", "600"]
+            + ["module=sqlite3", "checkpoints=no", "sync=OFF,NORMAL"],
             stdout=subprocess.PIPE,
         )
         return self

@@ -14,13 +14,13 @@ LEVELS = ["OFF", "NORMAL", "FULL", "EXTRA"]
 PAGE_SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
 
 
-def open_wal(clients, mount, name="a.db", table="t(id INTEGER PRIMARY KEY, v)", first=(), **options):
+def open_wal(clients, mount, name="a.db", first=(), **options):
     """A client with a new WAL-mode database that has one table; returns it and the txid."""
     client = clients(mount.dir / name, **options)
     for pragma in first:
         client.sql(f"PRAGMA {pragma}")
     assert client.sql("PRAGMA journal_mode=WAL") == [["wal"]]
-    client.sql(f"CREATE TABLE {table}")
+    client.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
     return client, txid(mount, name)
 
 

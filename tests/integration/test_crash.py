@@ -19,6 +19,7 @@ from mount import (
     list_state_logs,
     mounted_at,
     process_children,
+    stop_process,
     wait_for,
 )
 
@@ -234,7 +235,7 @@ def test_stopped_daemon_goes_on_where_it_was(mounts, clients, folder, road):
     for worker in workers:
         worker.wait_for_more()
     for _ in range(2):
-        os.kill(mount.daemon, signal.SIGSTOP)
+        stop_process(mount.daemon)
         try:
             time.sleep(SECONDS / 4)
         finally:
@@ -258,7 +259,7 @@ def test_hung_clients_of_a_killed_stopped_daemon_are_released(mounts, clients):
     create(clients, mount.dir / "a.db")
     client = clients(mount.dir / "a.db")
     client.many(5, INSERT)
-    os.kill(mount.daemon, signal.SIGSTOP)
+    stop_process(mount.daemon)
     client.send(f"db.sql({INSERT!r})")
     wait_for(
         lambda: "request_wait" in pathlib.Path(f"/proc/{client.pid}/wchan").read_text(),

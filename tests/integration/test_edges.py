@@ -11,7 +11,7 @@ import pytest
 import faults
 import walfile
 from faults import Fault
-from mount import assert_captured, checkpointed_copy, wait_for
+from mount import assert_captured, checkpointed_copy, stop_process, wait_for
 
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
 INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
@@ -224,7 +224,7 @@ def test_commits_behind_a_passive_checkpoint_in_the_barrier(mounts, clients):
     writer.sql("PRAGMA synchronous=OFF")
     for _ in range(3):
         writer.many(50, INSERT)
-        os.kill(mount.daemon, signal.SIGSTOP)
+        stop_process(mount.daemon)
         try:
             checkpointer.send("db.sql('PRAGMA wal_checkpoint(PASSIVE)')")
             wait_for(lambda: waits_for_daemon(checkpointer.pid), "the checkpointer to wait")

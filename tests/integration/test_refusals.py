@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What cannot work is refused in one clear error: what, why, fix, and an exit code; nothing lost."""
+"""What cannot work is refused in one clear error: what, why, fix, exit code; nothing is lost."""
 
 import json
 import os
@@ -122,7 +122,8 @@ def test_the_same_folder_at_another_place(mounts, folder):
     """One folder has one mount."""
     mount = mounts()
     (folder / "elsewhere").mkdir()
-    done = run_cli("mount", "--backing", mount.dir, folder / "elsewhere", env=mount.env, check=False)
+    elsewhere = folder / "elsewhere"
+    done = run_cli("mount", "--backing", mount.dir, elsewhere, env=mount.env, check=False)
     assert done.returncode != 0, "served twice"
     assert not mounted_at(folder / "elsewhere")
 
@@ -226,7 +227,8 @@ def test_a_read_only_backing_folder(mounts, clients):
     mount = filled(mounts, clients)
     mount.env.pop("REPLITEDFS_MOUNT_STATE_DIR")
     there = str(mount.dir)
-    done = in_a_namespace(mount, f"mount --bind {there} {there} && mount -o remount,ro,bind {there}")
+    script = f"mount --bind {there} {there} && mount -o remount,ro,bind {there}"
+    done = in_a_namespace(mount, script)
     assert_refused(done, (CANNOT_CREATE, NO_PERMISSION), "state folder", "fix:")
     assert_nothing_lost(mount)
 
