@@ -159,6 +159,7 @@ int backends_start(struct backends *backends, struct catalog *catalog, int state
 			.sync_interval_ms = backend->config->sync_interval_ms,
 			.snapshot_interval_ms = backend->config->snapshot_interval_ms,
 			.retry_max_ms = backend->config->retry_max_ms,
+			.compression_level = backend->config->compression_level,
 			.wanted = wanted,
 			.arg = backend,
 		};
