@@ -281,7 +281,7 @@ static void last_release(struct database *db)
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	int r = capture_catch_up(db, &err);
 
-	/* Whoever opens it next begins with a recovery of its WAL, which drops those. */
+	/* Whoever opens it next begins with a recovery of its WAL, which drops some of it. */
 	if (db->tail.outside) {
 		wal_tail_reset(&db->tail);
 		db->suspect = true;

@@ -294,6 +294,23 @@ static void a_broken_chain_is_compared_where_the_index_is_not_seen(void **state)
 	engine_image_done(&image);
 }
 
+static void a_broken_chain_that_was_checkpointed_is_cut_off_by_a_crash(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "b1.db");
+
+	break_the_chain(db);
+	engine_run(db, "PRAGMA wal_checkpoint(PASSIVE)");
+	engine_abandon(db);
+	engine_exact(f, "b1.db");
+	db = engine_db(f, "b1.db");
+	engine_run(db, "UPDATE t SET b='z' WHERE a=70");
+	assert_int_equal(engine_catch_up(f, "b1.db"), 0);
+	engine_exact(f, "b1.db");
+	sqlite3_close(db);
+	engine_exact(f, "b1.db");
+}
+
 /* A comparison that cannot be logged is not forgotten. */
 static void a_suspicion_outlives_a_full_disk(void **state)
 {
@@ -596,6 +613,7 @@ int main(void)
 		BOTH_ROADS(padding_frames_are_no_transactions),
 		BOTH_ROADS(a_broken_chain_is_cut_off_by_a_crash),
 		BOTH_ROADS(a_broken_chain_is_compared_where_the_index_is_not_seen),
+		BOTH_ROADS(a_broken_chain_that_was_checkpointed_is_cut_off_by_a_crash),
 		BOTH_ROADS(a_suspicion_outlives_a_full_disk),
 		BOTH_ROADS(a_wal_left_after_the_last_checkpoint_is_not_taken_in_again),
 		BOTH_ROADS(with_a_full_log_the_wal_keeps_everything),
