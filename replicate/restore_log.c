@@ -66,12 +66,10 @@ static int find_target(struct log_restore *restore, struct error *err)
 			return 0;
 		break;
 	case RESTORE_TIME:
-		/* An empty beginning is before everything. */
 		while (restore->txid > line->base.position.txid &&
 		       log_line_time(line, restore->txid) > target->time_us)
 			restore->txid--;
-		if (log_line_time(line, restore->txid) <= target->time_us ||
-		    (restore->txid == 0 && line->base.extent.n_pages == 0))
+		if (log_line_time(line, restore->txid) <= target->time_us)
 			return 0;
 		break;
 	}

@@ -50,7 +50,10 @@ enum wal_header_state wal_header_parse(const uint8_t *bytes, size_t len,
 	if (len < WAL_HEADER_LEN || memcmp(bytes, zero, sizeof(zero)) == 0)
 		return WAL_HEADER_EMPTY;
 	magic = be32_get(bytes);
-	if ((magic & ~1u) != WAL_MAGIC || be32_get(bytes + 4) != WAL_VERSION)
+	/* Without the magic SQLite sees an empty WAL, with another version it gives up. */
+	if ((magic & ~1u) != WAL_MAGIC)
+		return WAL_HEADER_DAMAGED;
+	if (be32_get(bytes + 4) != WAL_VERSION)
 		return WAL_HEADER_UNKNOWN;
 	ret_header->big_endian = magic & 1;
 	ret_header->page_size = be32_get(bytes + 8);

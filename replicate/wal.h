@@ -47,8 +47,8 @@ struct wal_frame {
 enum wal_header_state {
 	WAL_HEADER_VALID,
 	WAL_HEADER_EMPTY,	/* fewer than 32 bytes, or all zero */
-	WAL_HEADER_DAMAGED,	/* a torn write: SQLite ignores such a WAL */
-	WAL_HEADER_UNKNOWN,	/* a magic or version that is not SQLite 3's */
+	WAL_HEADER_DAMAGED,	/* a torn write, or no WAL at all: SQLite ignores it */
+	WAL_HEADER_UNKNOWN,	/* a version that is not SQLite 3's */
 };
 
 /* Reads a WAL's first len bytes; only WAL_HEADER_VALID fills ret_header. */

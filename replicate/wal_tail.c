@@ -202,7 +202,7 @@ static int read_header(const struct wal_tail *tail, struct wal_header *ret_heade
 		return 0;
 	case WAL_HEADER_UNKNOWN:
 		error_set(err, EPROTONOSUPPORT, "its -wal is of a kind this program does not know");
-		return error_why(err, "magic or version are not those of SQLite 3's WAL");
+		return error_why(err, "its version is not that of SQLite 3's WAL");
 	default:
 		return 1;
 	}
