@@ -100,7 +100,7 @@ void catalog_list_free(struct database **list, size_t n);
 struct catalog_retention {
 	int64_t keep_us;
 	uint64_t max_bytes; /* of all logs together */
-	/* The oldest TXID of db that a consumer still needs; UINT64_MAX = none. May be NULL. */
+	/* A consumer still needs db's records behind that TXID; UINT64_MAX = none. May be NULL. */
 	uint64_t (*needed)(void *arg, struct database *db);
 	void *arg;
 };
