@@ -78,7 +78,7 @@ static inline const struct catalog_options *database_options(const struct databa
 	return catalog_get_options(db->catalog);
 }
 
-/* catalog.c */
+/* database_life.c */
 int database_new(struct catalog *catalog, const struct id *id, const char *name,
 		 struct database **ret_db, struct error *err) MUST_CHECK;
 void database_changed(struct database *db); /* tells the observer */
