@@ -146,9 +146,9 @@ int main(int argc, char **argv)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	struct txlog_state state;
-	struct apply apply = { 0 };
+	struct apply apply CLEANUP(apply_done) = { 0 };
+	struct txlog log CLEANUP(txlog_close) = { .fd = -1, .index_fd = -1 };
 	struct seen seen = { 0 };
-	struct txlog log;
 	char path[64];
 	int state_fd;
 	int fd;
@@ -173,8 +173,5 @@ int main(int argc, char **argv)
 		r = replay(&log, &apply, &seen, &err);
 	if (r == 0)
 		r = apply_finish(&apply, &err);
-	r = r < 0 ? fail(&err, &seen, 1) : report(&log, fd, &seen, &apply);
-	apply_done(&apply);
-	txlog_close(&log);
-	return r;
+	return r < 0 ? fail(&err, &seen, 1) : report(&log, fd, &seen, &apply);
 }
