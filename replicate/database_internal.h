@@ -58,6 +58,8 @@ struct database {
 	int watch;	    /* inotify watch of the -wal, or -1 */
 	int64_t hot_until_ms; /* commits keep coming: look every millisecond */
 	int64_t looked_ms;
+	int64_t resting_until_ms; /* it failed: no look before that */
+	bool cold;	/* looked at since it was busy last */
 	bool sync_wanted; /* its log, by the log syncer */
 };
 

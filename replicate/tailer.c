@@ -115,16 +115,20 @@ static void add_watch(struct tailer *tailer, struct database *db, int wal_fd)
 	db->watch = inotify_add_watch(tailer->inotify_fd, path, IN_MODIFY | IN_ONESHOT);
 }
 
-/* Looks at one database; whether its position moved. */
-static bool look(struct tailer *tailer, struct database *db, bool arm)
+enum look {
+	LOOK_STILL,
+	LOOK_MOVED,
+	LOOK_FAILED, /* it is in trouble, and status says so */
+};
+
+static enum look look(struct tailer *tailer, struct database *db, bool arm)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 	uint64_t before;
-	bool moved;
 
 	LOCK_SCOPE(&db->mutex);
 	if (!db->loaded || db->ended)
-		return false;
+		return LOOK_STILL;
 	before = db->log.position.txid;
 	/* Arm first: a commit after the look then rings. */
 	if (arm) {
@@ -134,32 +138,57 @@ static bool look(struct tailer *tailer, struct database *db, bool arm)
 		pthread_mutex_unlock(&tailer->mutex);
 	}
 	if (capture_catch_up(db, &err) < 0)
-		return false; /* it is in trouble, status says so; try again later */
-	moved = db->log.position.txid != before;
-	return moved;
+		return LOOK_FAILED;
+	return db->log.position.txid != before ? LOOK_MOVED : LOOK_STILL;
 }
 
+/*
+ * Whether it is time to look at db: all the while it is busy, once when that is
+ * over (to arm the watch), and every now and then. Not while the last failure,
+ * which may have been a long comparison, is too recent.
+ */
+static bool is_due(struct database *db, int64_t now_ms, bool *ret_arm)
+{
+	bool hot = db->hot_until_ms > now_ms;
+	bool cooled = !hot && !db->cold;
+
+	*ret_arm = !hot && db->watch < 0;
+	if (db->resting_until_ms > now_ms)
+		return false;
+	if (!hot && !cooled && now_ms - db->looked_ms < IDLE_LOOK_MS)
+		return false;
+	db->cold = !hot;
+	db->looked_ms = now_ms;
+	return true;
+}
+
+/* Whether db is busy. */
 static bool look_if_due(struct tailer *tailer, struct database *db, int64_t now_ms)
 {
+	enum look found;
 	bool hot;
-	bool due;
 	bool arm;
+	bool due;
 
 	pthread_mutex_lock(&tailer->mutex);
-	hot = db->hot_until_ms > now_ms;
-	due = hot || now_ms - db->looked_ms >= IDLE_LOOK_MS || db->watch < 0;
-	arm = !hot && db->watch < 0;
-	if (due)
-		db->looked_ms = now_ms;
+	due = is_due(db, now_ms, &arm);
+	hot = db->hot_until_ms > now_ms && db->resting_until_ms <= now_ms;
 	pthread_mutex_unlock(&tailer->mutex);
-	if (!due || !look(tailer, db, arm))
+	if (!due)
+		return hot;
+	found = look(tailer, db, arm);
+	if (found == LOOK_STILL)
 		return hot;
 	pthread_mutex_lock(&tailer->mutex);
-	db->hot_until_ms = now_ms + HOT_MS;
-	/* While busy the watch would only cost the writers. */
-	remove_watch(tailer, db);
+	if (found == LOOK_MOVED) {
+		db->hot_until_ms = now_ms + HOT_MS;
+		/* While busy the watch would only cost the writers. */
+		remove_watch(tailer, db);
+	} else {
+		db->resting_until_ms = clock_mono_ms() + IDLE_LOOK_MS;
+	}
 	pthread_mutex_unlock(&tailer->mutex);
-	return true;
+	return found == LOOK_MOVED;
 }
 
 /* Copies the list, with references; NULL when it is empty. */
