@@ -176,6 +176,20 @@ static int open_wal(struct forward *forward, struct wal_header *header, struct w
 	return fd;
 }
 
+/* Makes the name of a new -wal durable. 0 or -errno. */
+static int sync_folder(struct database *db)
+{
+	const char *slash = strrchr(db->name, '/');
+	char *folder CLEANUP_FREE = slash == NULL ? strdup("") :
+						    strndup(db->name, (size_t)(slash - db->name));
+	int fd CLEANUP_FD = -1;
+
+	if (folder == NULL)
+		return -ENOMEM;
+	fd = file_open_beneath(database_options(db)->root_fd, folder, O_RDONLY | O_DIRECTORY, 0);
+	return fd < 0 ? fd : file_sync_dir(fd);
+}
+
 /* Appends all pages as one transaction and makes it durable. */
 static int write_wal(struct forward *forward, struct wal_mark *ret_mark, struct error *err)
 {
@@ -207,7 +221,7 @@ static int write_wal(struct forward *forward, struct wal_mark *ret_mark, struct 
 		    file_pwrite(fd, page, page_size, (off_t)(off + sizeof(head))) < 0)
 			return error_set(err, EIO, "cannot write the -wal");
 	}
-	if (fsync(fd) < 0 || file_sync_dir(database_options(db)->root_fd) < 0)
+	if (fsync(fd) < 0 || sync_folder(db) < 0)
 		return error_set_errno(err, errno, "cannot sync the -wal");
 	*ret_mark = (struct wal_mark){ header.salt1, header.salt2, frame, sum.s0, sum.s1 };
 	return 0;
