@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+#include "replicate/batch.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "replicate/delta.h"
+#include "replicate/page.h"
+
+#include <errno.h>
+
+void batch_done(struct batch *batch)
+{
+	walmap_done(&batch->pending);
+	free(batch->page);
+	free(batch->before);
+	free(batch->delta);
+	free(batch->changes);
+}
+
+int batch_init(struct batch *batch, struct database *db, struct error *err)
+{
+	*batch = (struct batch){
+		.db = db,
+		.extent = db->log.extent,
+		.checksum = db->log.position.checksum,
+		.page = malloc(PAGE_SIZE_MAX),
+		.before = malloc(PAGE_SIZE_MAX),
+		.delta = malloc(delta_max_len(PAGE_SIZE_MAX)),
+	};
+	if (batch->page == NULL || batch->before == NULL || batch->delta == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	return 0;
+}
+
+/* The hash of pgno before the transaction at hand; it exists then. */
+static uint64_t hash_before(const struct batch *batch, uint32_t pgno)
+{
+	const struct walmap_entry *entry = walmap_find(&batch->pending, pgno);
+
+	return entry != NULL ? entry->hash : hashfile_get(&batch->db->hashes, pgno);
+}
+
+/* Reads a frame's page and checks that it is the version that hashes to hash. */
+static bool read_frame(const struct batch *batch, uint32_t frame, uint32_t pgno, uint64_t hash,
+		       uint8_t *page)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	const struct wal_tail *tail = &batch->db->tail;
+
+	return wal_tail_read_page(tail, frame, page, &ignored) == 0 &&
+	       page_hash(pgno, page, tail->page_size) == hash;
+}
+
+/*
+ * The version of pgno before the transaction at hand: from the cache, an earlier
+ * frame, or the database file; NULL when none of them has it any more.
+ */
+static const uint8_t *page_before(const struct batch *batch, uint32_t pgno)
+{
+	const struct database *db = batch->db;
+	uint32_t page_size = batch->extent.page_size;
+	const uint8_t *cached = pagecache_find(&db->cache, pgno);
+	uint64_t hash = hash_before(batch, pgno);
+	const struct walmap_entry *entry;
+
+	if (cached != NULL)
+		return cached;
+	entry = walmap_find(&batch->pending, pgno);
+	if (entry == NULL)
+		entry = walmap_find(&db->tail.map, pgno);
+	if (entry != NULL && read_frame(batch, entry->frame, pgno, hash, batch->before))
+		return batch->before;
+	if (file_pread(db->main_fd, batch->before, page_size, (off_t)(pgno - 1) * page_size) ==
+		    (ssize_t)page_size &&
+	    page_hash(pgno, batch->before, page_size) == hash)
+		return batch->before;
+	return NULL;
+}
+
+/* Logs that pgno becomes page; flags is what is left of the record's flags. */
+static int add_page(struct batch *batch, uint32_t pgno, uint32_t frame, const uint8_t *page,
+		    uint32_t *flags, struct error *err)
+{
+	struct database *db = batch->db;
+	uint32_t page_size = db->tail.page_size;
+	bool existed = pgno <= batch->extent.n_pages;
+	const uint8_t *before = existed ? page_before(batch, pgno) : NULL;
+	struct record_entry entry = {
+		.pgno = pgno,
+		.encoding = RECORD_XOR,
+		.hash = page_hash(pgno, page, page_size),
+	};
+	const uint8_t *data = batch->delta;
+	int r = 0;
+
+	if (existed)
+		batch->checksum ^= hash_before(batch, pgno);
+	batch->checksum ^= entry.hash;
+	if (existed && before == NULL) {
+		entry.encoding = RECORD_WHOLE;
+		entry.data_len = page_size;
+		data = page;
+		*flags &= ~(uint32_t)RECORD_UNDOABLE;
+	} else {
+		entry.data_len = (uint32_t)delta_encode(before, page, page_size, batch->delta);
+	}
+	if (entry.data_len != 0 || !existed)
+		r = txlog_add(&db->log, &entry, data, err);
+	if (r < 0)
+		return r;
+	if (walmap_reserve(&batch->pending, 1) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	walmap_put(&batch->pending, pgno, frame, entry.hash);
+	pagecache_put(&db->cache, page_size, pgno, page);
+	return 0;
+}
+
+/* Logs the pages behind n_after, which the transaction cuts off. */
+static int add_cut_pages(struct batch *batch, uint32_t n_after, uint32_t *flags, struct error *err)
+{
+	uint32_t page_size = batch->extent.page_size;
+
+	for (uint32_t pgno = n_after + 1; pgno <= batch->extent.n_pages; pgno++) {
+		struct record_entry entry = {
+			.pgno = pgno,
+			.encoding = RECORD_CUT,
+			.hash = hash_before(batch, pgno),
+		};
+		const uint8_t *before;
+		int r;
+
+		if (pgno == page_lock_number(page_size))
+			continue;
+		batch->checksum ^= entry.hash;
+		before = page_before(batch, pgno);
+		if (before == NULL) {
+			*flags &= ~(uint32_t)RECORD_UNDOABLE;
+			continue;
+		}
+		entry.data_len = (uint32_t)delta_encode(NULL, before, page_size, batch->delta);
+		r = txlog_add(&batch->db->log, &entry, batch->delta, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * A page that the database gains without a frame in the transaction (a freelist
+ * leaf that was never written) is what SQLite would read there: its newest
+ * frame, however old, else the database file, else zeros.
+ */
+static int add_unwritten_page(struct batch *batch, uint32_t pgno, uint32_t *flags,
+			      struct error *err)
+{
+	struct database *db = batch->db;
+	uint32_t page_size = db->tail.page_size;
+	const struct walmap_entry *entry = walmap_find(&batch->pending, pgno);
+	ssize_t n = 0;
+	int r = 1;
+
+	if (entry == NULL)
+		entry = walmap_find(&db->tail.map, pgno);
+	if (entry != NULL)
+		r = wal_tail_read_page(&db->tail, entry->frame, batch->page, err);
+	if (r > 0) {
+		n = file_pread(db->main_fd, batch->page, page_size, (off_t)(pgno - 1) * page_size);
+		r = n < 0 ? error_set_errno(err, (int)-n, "cannot read the database") : 0;
+		if (r == 0)
+			memset(batch->page + n, 0, page_size - (size_t)n);
+	}
+	if (r < 0)
+		return r;
+	return add_page(batch, pgno, entry != NULL ? entry->frame : 0, batch->page, flags, err);
+}
+
+static int by_pgno(const void *a, const void *b)
+{
+	const struct change *x = a;
+	const struct change *y = b;
+
+	return (x->pgno > y->pgno) - (x->pgno < y->pgno);
+}
+
+/* Logs the pages that the transaction adds to the database and did not write. */
+static int add_unwritten_pages(struct batch *batch, uint32_t n_after, uint32_t *flags,
+			       struct error *err)
+{
+	uint32_t n_before = batch->extent.n_pages;
+	uint32_t i = 0;
+
+	if (n_after <= n_before)
+		return 0;
+	while (i < batch->n_changes && batch->changes[i].pgno <= n_before)
+		i++;
+	for (uint32_t pgno = n_before + 1; pgno <= n_after; pgno++) {
+		int r;
+
+		if (i < batch->n_changes && batch->changes[i].pgno == pgno) {
+			i++;
+			continue;
+		}
+		if (pgno == page_lock_number(batch->db->tail.page_size))
+			continue;
+		r = add_unwritten_page(batch, pgno, flags, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * Frames spilled before a shrink may still carry pages that it cut off. They are
+ * what such a page holds should the database grow again without writing it.
+ */
+static int note_cut_frame(struct batch *batch, const struct change *change, struct error *err)
+{
+	if (walmap_reserve(&batch->pending, 1) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	walmap_put(&batch->pending, change->pgno, change->frame, 0);
+	return 0;
+}
+
+static int add_changes(struct batch *batch, uint32_t n_after, uint32_t *flags, struct error *err)
+{
+	for (uint32_t i = 0; i < batch->n_changes; i++) {
+		const struct change *change = &batch->changes[i];
+		const uint8_t *page = change->page;
+		int r;
+
+		if (change->pgno > n_after) {
+			r = note_cut_frame(batch, change, err);
+			if (r < 0)
+				return r;
+			continue;
+		}
+		if (page == NULL) {
+			page = batch->page;
+			r = wal_tail_read_page(&batch->db->tail, change->frame, batch->page, err);
+			if (r != 0)
+				return r > 0 ? error_set(err, EIO, "the WAL is cut off") : r;
+		}
+		r = add_page(batch, change->pgno, change->frame, page, flags, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Logs the transaction at hand, which ends in frame with the header head. */
+static int add_transaction(struct batch *batch, uint32_t frame, const uint8_t *head,
+			   struct error *err)
+{
+	struct database *db = batch->db;
+	struct wal_frame commit = wal_frame_parse(head);
+	struct record_header header = {
+		.kind = RECORD_COMMIT,
+		.time_us = clock_wall_us(),
+		.after = { db->tail.page_size, commit.n_pages },
+		.mark = { db->tail.now.salt1, db->tail.now.salt2, frame, commit.sum.s0,
+			  commit.sum.s1 },
+	};
+	uint32_t flags = RECORD_UNDOABLE;
+	int r = hashfile_reserve(&db->hashes, commit.n_pages, err);
+
+	if (r < 0)
+		return r;
+	if (batch->extent.page_size == 0)
+		batch->extent.page_size = db->tail.page_size;
+	qsort(batch->changes, batch->n_changes, sizeof(*batch->changes), by_pgno);
+	txlog_begin(&db->log, &header);
+	r = add_cut_pages(batch, commit.n_pages, &flags, err);
+	if (r == 0)
+		r = add_unwritten_pages(batch, commit.n_pages, &flags, err);
+	if (r == 0)
+		r = add_changes(batch, commit.n_pages, &flags, err);
+	if (r == 0)
+		r = txlog_end(&db->log, flags, batch->checksum, err);
+	batch->extent = header.after;
+	batch->n_changes = 0;
+	batch->n_transactions++;
+	return r;
+}
+
+int batch_push(struct batch *batch, const struct wal_frame *head, uint32_t frame,
+	       const uint8_t *page, struct error *err)
+{
+	batch->outside |= wal_tail_frame_outside(&batch->db->tail, head);
+	if (batch->n_changes == batch->size_changes) {
+		uint32_t size = MAX(2 * batch->size_changes, 64u);
+		struct change *more = realloc(batch->changes, size * sizeof(*more));
+
+		if (more == NULL)
+			return error_set(err, ENOMEM, "out of memory");
+		batch->changes = more;
+		batch->size_changes = size;
+	}
+	batch->changes[batch->n_changes++] = (struct change){ head->pgno, frame, page };
+	return 0;
+}
+
+/* Drops all but the newest version of each page in the transaction at hand. */
+static int keep_newest(struct batch *batch, struct error *err)
+{
+	struct walmap newest = { 0 };
+	uint32_t kept = 0;
+
+	if (batch->n_changes <= 1)
+		return 0;
+	if (walmap_reserve(&newest, batch->n_changes) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	for (uint32_t i = 0; i < batch->n_changes; i++)
+		walmap_put(&newest, batch->changes[i].pgno, batch->changes[i].frame, 0);
+	for (uint32_t i = 0; i < batch->n_changes; i++) {
+		struct change change = batch->changes[i];
+
+		if (walmap_find(&newest, change.pgno)->frame == change.frame)
+			batch->changes[kept++] = change;
+	}
+	batch->n_changes = kept;
+	walmap_done(&newest);
+	return 0;
+}
+
+int batch_commit(struct batch *batch, uint32_t frame, const uint8_t *head, struct error *err)
+{
+	int r = keep_newest(batch, err);
+
+	return r < 0 ? r : add_transaction(batch, frame, head, err);
+}
+
+int batch_publish(struct batch *batch, const struct wal_span *end, struct error *err)
+{
+	struct database *db = batch->db;
+	int r;
+
+	if (walmap_reserve(&db->tail.map, batch->pending.n_used) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	r = txlog_flush(&db->log, err);
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < batch->pending.n_slots; i++) {
+		const struct walmap_entry *entry = &batch->pending.slots[i];
+
+		if (entry->pgno == 0)
+			continue;
+		if (entry->pgno <= db->log.extent.n_pages)
+			hashfile_set(&db->hashes, entry->pgno, entry->hash);
+		if (entry->frame != 0)
+			walmap_put(&db->tail.map, entry->pgno, entry->frame, entry->hash);
+	}
+	hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
+	wal_tail_advance(&db->tail, end);
+	db->tail.outside |= batch->outside;
+	db->n_transactions += batch->n_transactions;
+	batch->n_transactions = 0;
+	walmap_clear(&batch->pending);
+	return 0;
+}
