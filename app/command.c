@@ -16,7 +16,7 @@ const struct command command_table[] = {
 	  "  --backing DIR       serve this folder at DIR, instead of DIR itself\n"
 	  "  --config FILE       read this configuration, not /etc/replitedfs.ini\n"
 	  "  --foreground        stay in the foreground, log to the terminal\n"
-	  "  -o OPTIONS          mount options: allow_other, ro, noatime, …\n" },
+	  "  -o OPTIONS          mount options: allow_other, noexec, noatime, …\n" },
 	{ "restore", command_restore, "[OPTION]… --output FILE|DIR",
 	  "rebuild a database as of any of its transactions",
 	  "  --from URL|DIR      a backend, or a mount or folder with its log (default: .)\n"
