@@ -293,5 +293,8 @@ int command_mount(int argc, char **argv)
 		r = prepare(&mount, &err);
 	if (r == 0)
 		r = start(&mount, &err);
+	if (err.code == ENOSPC && err.fix == NULL)
+		error_fix(&err, "make room on the disk of the state folder, or set [mount] state_dir "
+				"to a folder on another disk");
 	return r < 0 ? command_fail(&err, false) : 0;
 }

@@ -233,6 +233,19 @@ def test_a_read_only_backing_folder(mounts, clients):
     assert_nothing_lost(mount)
 
 
+def test_a_full_disk_under_the_state_folder(mounts, clients, folder):
+    """Nothing can be noted there: said at the mount, with the way out."""
+    mount = filled(mounts, clients)
+    full = folder / "full"
+    full.mkdir()
+    mount.env["REPLITEDFS_MOUNT_STATE_DIR"] = str(full)
+    fill = f"{{ head -c 80000 /dev/zero >{full}/fill 2>/dev/null; true; }}"
+    done = in_a_namespace(mount, f"mount -t tmpfs -o size=64k full {full} && {fill}")
+    assert_refused(done, (CANNOT_CREATE,), "No space left", "fix:")
+    mount.env["REPLITEDFS_MOUNT_STATE_DIR"] = str(mount.state)
+    assert_nothing_lost(mount)
+
+
 def test_no_device(mounts, clients):
     """A container without /dev/fuse."""
     mount = filled(mounts, clients)
