@@ -33,7 +33,6 @@ struct database {
 	char *name;
 	bool ended;  /* unlinked, or replaced by a rename */
 	bool loaded;
-	bool load_failed;
 	unsigned n_open[DATABASE_N_FILES];
 	bool index_visible; /* the clients' -shm is the backing one, and theirs */
 	bool index_on_disk; /* it is the backing one; perhaps left by others (FACTS B4) */

@@ -2,7 +2,6 @@
 """A replitedfs mount under test: start it, look into it, end it without a trace."""
 
 import contextlib
-import ctypes
 import glob
 import json
 import os
@@ -312,12 +311,6 @@ def preload(source, to):
         ["cc", "-shared", "-fPIC", "-O1", "-o", str(path), str(c_file), "-ldl"], check=True
     )
     return str(path)
-
-
-def clone_namespace():
-    """Puts this process in a mount namespace of its own (for helper processes only)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.unshare(0x00020000) == 0, os.strerror(ctypes.get_errno())
 
 
 def list_state_logs(mount, name):
