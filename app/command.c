@@ -3,8 +3,10 @@
 
 #include "app/report.h"
 #include "app/suggest.h"
+#include "base/buf.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -165,6 +167,22 @@ int command_parse(int argc, char **argv, const struct option_spec *specs, size_t
 			return r;
 	}
 	*ret_n_rest = rest;
+	return 0;
+}
+
+int command_print(const json_t *json, bool as_json,
+		  int (*print)(const json_t *json, struct buf *out), struct error *err)
+{
+	struct buf text CLEANUP_BUF = { 0 };
+
+	if (as_json) {
+		json_dumpf(json, stdout, JSON_INDENT(2));
+		printf("\n");
+		return 0;
+	}
+	if (print(json, &text) < 0)
+		return error_set(err, ENOMEM, "out of memory");
+	fwrite(text.data, 1, text.len, stdout);
 	return 0;
 }
 

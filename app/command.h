@@ -60,6 +60,14 @@ int command_parse(int argc, char **argv, const struct option_spec *specs, size_t
  */
 int command_connect(const char *dir, const char *socket_dir, struct error *err) MUST_CHECK;
 
+struct json_t;
+struct buf;
+
+/* Prints json on stdout as it is, or as print makes it for people. 0 or -ENOMEM. */
+int command_print(const struct json_t *json, bool as_json,
+		  int (*print)(const struct json_t *json, struct buf *out),
+		  struct error *err) MUST_CHECK;
+
 /* Prints err as text, or as JSON; returns its exit code. */
 int command_fail(const struct error *err, bool json);
 

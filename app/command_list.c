@@ -15,21 +15,6 @@ static int usage(struct error *err)
 	return error_exit(err, EX_USAGE);
 }
 
-static int print(const json_t *json, bool as_json, struct error *err)
-{
-	struct buf text CLEANUP_BUF = { 0 };
-
-	if (as_json) {
-		json_dumpf(json, stdout, JSON_INDENT(2));
-		printf("\n");
-		return 0;
-	}
-	if (listing_print(json, &text) < 0)
-		return error_set(err, ENOMEM, "out of memory");
-	fwrite(text.data, 1, text.len, stdout);
-	return 0;
-}
-
 static int run(const char *from, const char *db, bool as_json, struct error *err)
 {
 	struct config config CLEANUP_CONFIG = { 0 };
@@ -42,7 +27,7 @@ static int run(const char *from, const char *db, bool as_json, struct error *err
 	if (r == 0)
 		r = listing_make(&source, db, &json, err);
 	if (r == 0)
-		r = print(json, as_json, err);
+		r = command_print(json, as_json, listing_print, err);
 	json_decref(json);
 	return r;
 }

@@ -33,21 +33,6 @@ static int ask(const char *dir, json_t **ret_json, struct error *err)
 	return control_call(fd, json_pack("{s:s}", "command", "status"), -1, ret_json, NULL, err);
 }
 
-static int print(const json_t *json, bool as_json, struct error *err)
-{
-	struct buf text CLEANUP_BUF = { 0 };
-
-	if (as_json) {
-		json_dumpf(json, stdout, JSON_INDENT(2));
-		printf("\n");
-		return 0;
-	}
-	if (status_print(json, &text) < 0)
-		return error_set(err, ENOMEM, "out of memory");
-	fwrite(text.data, 1, text.len, stdout);
-	return 0;
-}
-
 int command_status(int argc, char **argv)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
@@ -68,7 +53,7 @@ int command_status(int argc, char **argv)
 	if (r == 0)
 		r = ask(n_rest == 1 ? argv[1] : ".", &json, &err);
 	if (r == 0)
-		r = print(json, as_json, &err);
+		r = command_print(json, as_json, status_print, &err);
 	json_decref(json);
 	return r < 0 ? command_fail(&err, as_json) : 0;
 }

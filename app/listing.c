@@ -33,14 +33,6 @@ static int list_backend(struct source *source, const char *db, json_t **ret_json
 	return *ret_json != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
 }
 
-static json_t *json_time(int64_t us)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	clock_format(us, text);
-	return json_string(text);
-}
-
 /* The newest line of the log as one range. */
 static json_t *line_json(const struct source_database *database, const struct log_line *line,
 			 uint64_t bytes)

@@ -23,16 +23,6 @@ static const char *mode_name(enum database_mode mode)
 	}
 }
 
-static json_t *json_time(int64_t us)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	if (us <= 0)
-		return json_null();
-	clock_format(us, text);
-	return json_string(text);
-}
-
 /* What people should know of how this database is captured. */
 static const char *capture_note(enum database_mode mode)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "replicate/envelope.h"
 
+#include "base/clock.h"
+
 #include "base/hash.h"
 #include "replicate/layout.h"
 #include "replicate/page.h"
@@ -273,4 +275,14 @@ struct json_t *json_name(const char *name)
 	char *text CLEANUP_FREE = layout_escape(name);
 
 	return text != NULL ? json_string(text) : NULL;
+}
+
+json_t *json_time(int64_t us)
+{
+	char text[CLOCK_TEXT_SIZE];
+
+	if (us == 0)
+		return json_null();
+	clock_format(us, text);
+	return json_string(text);
 }

@@ -67,4 +67,7 @@ struct json_t *json_position(const struct position *position);
 struct json_t *json_point(const struct point *point);
 struct json_t *json_name(const char *name);
 
+/* A time for people, as clock_format() has it; null for 0, which stands for none. */
+struct json_t *json_time(int64_t us);
+
 #endif

@@ -283,16 +283,6 @@ int inventory_take(struct storage *storage, const char *folder, struct inventory
 
 /* ------------------------------------------------------------------------------ JSON */
 
-static json_t *json_time(int64_t us)
-{
-	char text[CLOCK_TEXT_SIZE];
-
-	if (us == 0)
-		return json_null();
-	clock_format(us, text);
-	return json_string(text);
-}
-
 /* A name that is no UTF-8 has only its escaped form. */
 static json_t *json_plain_name(const char *name)
 {
