@@ -267,7 +267,7 @@ int database_opening(struct database *db, enum database_file file, bool create, 
 	return 0;
 }
 
-static int remember_evidence(struct database *db, struct error *err)
+int database_remember_evidence(struct database *db, struct error *err)
 {
 	int r = database_take_evidence(db, &db->evidence, err);
 
@@ -290,7 +290,7 @@ static void last_release(struct database *db)
 	if (r == 0 && (db->suspect || db->tail.page_size == 0))
 		r = database_settle(db, &err);
 	else if (r == 0)
-		r = remember_evidence(db, &err);
+		r = database_remember_evidence(db, &err);
 	if (r > 0)
 		error_set(&err, EAGAIN, "a rollback journal waits to be played back; captured %s",
 			  "when the database has been opened and closed again");
@@ -426,7 +426,7 @@ static void end_wal_reset(struct database *db, enum database_barrier what)
 		close(db->tail.fd);
 		db->tail.fd = -1;
 	}
-	if (!db->suspect && remember_evidence(db, &ignored) < 0)
+	if (!db->suspect && database_remember_evidence(db, &ignored) < 0)
 		db->have_evidence = false;
 }
 

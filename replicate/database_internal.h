@@ -95,6 +95,8 @@ int database_load(struct database *db, struct error *err) MUST_CHECK;
 void database_unload(struct database *db);
 int database_take_evidence(struct database *db, struct evidence *ret_evidence,
 			   struct error *err) MUST_CHECK;
+/* Notes how the files look now, at the position. 0 or -errno: nothing is noted then. */
+int database_remember_evidence(struct database *db, struct error *err) MUST_CHECK;
 /*
  * Compares all pages unless the files look as they did when the position was
  * last known to be theirs. As compare_all().

@@ -93,14 +93,6 @@ static bool untouched(struct database *db)
 	       memcmp(&now, &before, sizeof(now)) == 0;
 }
 
-static int remember(struct database *db, struct error *err)
-{
-	int r = database_take_evidence(db, &db->evidence, err);
-
-	db->have_evidence = r == 0;
-	return r;
-}
-
 static int reconcile(struct database *db, bool was_clean, struct error *err)
 {
 	bool lost_tail = !database_options(db)->same_boot && !was_clean;
@@ -130,7 +122,7 @@ static int reconcile(struct database *db, bool was_clean, struct error *err)
 					      &mark, err);
 	if (r == 0)
 		hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
-	return r < 0 ? r : remember(db, err);
+	return r < 0 ? r : database_remember_evidence(db, err);
 }
 
 int recover_database(struct database *db, struct error *err)
@@ -146,7 +138,7 @@ int recover_database(struct database *db, struct error *err)
 	db->suspect = false;
 	clean = hashfile_clean(&db->hashes, &ignored);
 	if (untouched(db)) {
-		r = remember(db, err);
+		r = database_remember_evidence(db, err);
 	} else {
 		r = hashfile_mark_dirty(&db->hashes, err);
 		if (r == 0)
