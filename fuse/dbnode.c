@@ -156,28 +156,33 @@ int dbnode_of_node(struct filesystem *fs, struct node *node, bool adopt,
 	return r;
 }
 
-int dbnode_opening(struct filesystem *fs, const struct dbnode *dbnode, bool create, bool writable,
-		   enum road road, struct error *err)
+int dbnode_opening(struct filesystem *fs, const struct dbnode *dbnode, bool create, enum road road,
+		   struct error *err)
 {
-	bool visible = dbnode->file != DATABASE_SHM || road == ROAD_PASSTHROUGH;
+	unsigned flags = create ? DATABASE_OPEN_CREATE : 0;
 	int r;
+
+	if (dbnode->file != DATABASE_SHM || road == ROAD_PASSTHROUGH)
+		flags |= DATABASE_OPEN_VISIBLE;
+	if (road != ROAD_PASSTHROUGH)
+		flags |= DATABASE_OPEN_TOLD;
 
 	if (dbnode->db == NULL)
 		return 0;
 	r = bypass_hold(&fs->bypass, dbnode->db, err);
 	if (r < 0)
 		return r;
-	r = database_opening(dbnode->db, dbnode->file, create, writable, visible, err);
+	r = database_opening(dbnode->db, dbnode->file, flags, err);
 	if (r < 0)
 		bypass_drop(&fs->bypass, dbnode->db);
 	return r;
 }
 
-void dbnode_released(struct filesystem *fs, const struct dbnode *dbnode, bool writable)
+void dbnode_released(struct filesystem *fs, const struct dbnode *dbnode)
 {
 	if (dbnode->db == NULL)
 		return;
-	database_released(dbnode->db, dbnode->file, writable);
+	database_released(dbnode->db, dbnode->file);
 	bypass_drop(&fs->bypass, dbnode->db);
 }
 
@@ -188,8 +193,7 @@ void dbnode_attach(struct filesystem *fs, struct node *node, const struct dbnode
 
 		if (handle->db != NULL)
 			continue;
-		if (dbnode_opening(fs, dbnode, false, handle->writable,
-				   (enum road)node->slot->road, &err) < 0)
+		if (dbnode_opening(fs, dbnode, false, (enum road)node->slot->road, &err) < 0)
 			log_error("a file that is open is not captured: %s", error_what(&err));
 		else
 			handle_set_database(&fs->handles, handle, dbnode->db, dbnode->file);

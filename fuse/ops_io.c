@@ -41,6 +41,9 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs, off_
 		ops_reply(req, -EBADF);
 		return;
 	}
+	dbnode.db = handle_database(&fs->handles, handle, &dbnode.file);
+	if (dbnode.db != NULL)
+		database_writing(dbnode.db, dbnode.file, (uint64_t)off, fuse_buf_size(bufs));
 	out.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
 	out.buf[0].fd = handle->fd;
 	out.buf[0].pos = off;
@@ -49,7 +52,6 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs, off_
 		ops_reply(req, (int)n);
 		return;
 	}
-	dbnode.db = handle_database(&fs->handles, handle, &dbnode.file);
 	if (dbnode.db != NULL)
 		database_wrote(dbnode.db, dbnode.file);
 	/* The kernel does not know what writing back a mapped page does to the times. */
@@ -164,12 +166,14 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		ops_reply(req, -EOPNOTSUPP);
 		return;
 	}
+	dbnode.db = handle_database(&fs->handles, out, &dbnode.file);
+	if (dbnode.db != NULL)
+		database_writing(dbnode.db, dbnode.file, (uint64_t)off_out, len);
 	n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len, (unsigned)flags);
 	if (n < 0) {
 		ops_reply(req, errno == EXDEV || errno == ENOSYS ? -EOPNOTSUPP : -errno);
 		return;
 	}
-	dbnode.db = handle_database(&fs->handles, out, &dbnode.file);
 	if (dbnode.db != NULL)
 		database_wrote(dbnode.db, dbnode.file);
 	fuse_reply_write(req, (size_t)n);

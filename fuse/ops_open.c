@@ -51,8 +51,8 @@ static int backing_flags(int flags)
 
 static int announce(struct opening *opening)
 {
-	int r = dbnode_opening(opening->fs, &opening->dbnode, opening->create, opening->writable,
-			       opening->road, &opening->err);
+	int r = dbnode_opening(opening->fs, &opening->dbnode, opening->create, opening->road,
+			       &opening->err);
 
 	opening->announced = r == 0;
 	return r;
@@ -61,7 +61,7 @@ static int announce(struct opening *opening)
 static void unannounce(struct opening *opening)
 {
 	if (opening->announced)
-		dbnode_released(opening->fs, &opening->dbnode, opening->writable);
+		dbnode_released(opening->fs, &opening->dbnode);
 	opening->announced = false;
 }
 

@@ -71,7 +71,7 @@ void ops_release(struct filesystem *fs, struct handle *handle)
 		last_release(fs, node, handle);
 	pthread_mutex_unlock(&node->open_mutex);
 	handle_free(&fs->handles, handle);
-	dbnode_released(fs, &dbnode, writable);
+	dbnode_released(fs, &dbnode);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -13,7 +13,7 @@ void batch_done(struct batch *batch)
 	walmap_done(&batch->pending);
 	free(batch->page);
 	free(batch->before);
-	free(batch->delta);
+	free(batch->pagelog.delta);
 	free(batch->changes);
 }
 
@@ -22,12 +22,15 @@ int batch_init(struct batch *batch, struct database *db, struct error *err)
 	*batch = (struct batch){
 		.db = db,
 		.extent = db->log.extent,
-		.checksum = db->log.position.checksum,
+		.pagelog = {
+			.log = &db->log,
+			.delta = malloc(delta_max_len(PAGE_SIZE_MAX)),
+			.checksum = db->log.position.checksum,
+		},
 		.page = malloc(PAGE_SIZE_MAX),
 		.before = malloc(PAGE_SIZE_MAX),
-		.delta = malloc(delta_max_len(PAGE_SIZE_MAX)),
 	};
-	if (batch->page == NULL || batch->before == NULL || batch->delta == NULL)
+	if (batch->page == NULL || batch->before == NULL || batch->pagelog.delta == NULL)
 		return error_set(err, ENOMEM, "out of memory");
 	return 0;
 }
@@ -77,72 +80,46 @@ static const uint8_t *page_before(const struct batch *batch, uint32_t pgno)
 	return NULL;
 }
 
-/* Logs that pgno becomes page; flags is what is left of the record's flags. */
+/* Logs that pgno becomes page. */
 static int add_page(struct batch *batch, uint32_t pgno, uint32_t frame, const uint8_t *page,
-		    uint32_t *flags, struct error *err)
+		    struct error *err)
 {
 	struct database *db = batch->db;
 	uint32_t page_size = db->tail.page_size;
-	bool existed = pgno <= batch->extent.n_pages;
-	const uint8_t *before = existed ? page_before(batch, pgno) : NULL;
-	struct record_entry entry = {
+	struct page_change change = {
 		.pgno = pgno,
-		.encoding = RECORD_XOR,
+		.existed = pgno <= batch->extent.n_pages,
 		.hash = page_hash(pgno, page, page_size),
+		.page = page,
 	};
-	const uint8_t *data = batch->delta;
-	int r = 0;
+	int r;
 
-	if (existed)
-		batch->checksum ^= hash_before(batch, pgno);
-	batch->checksum ^= entry.hash;
-	if (existed && before == NULL) {
-		entry.encoding = RECORD_WHOLE;
-		entry.data_len = page_size;
-		data = page;
-		*flags &= ~(uint32_t)RECORD_UNDOABLE;
-	} else {
-		entry.data_len = (uint32_t)delta_encode(before, page, page_size, batch->delta);
+	if (change.existed) {
+		change.hash_before = hash_before(batch, pgno);
+		change.before = page_before(batch, pgno);
 	}
-	if (entry.data_len != 0 || !existed)
-		r = txlog_add(&db->log, &entry, data, err);
+	r = pagelog_change(&batch->pagelog, &change, err);
 	if (r < 0)
 		return r;
 	if (walmap_reserve(&batch->pending, 1) < 0)
 		return error_set(err, ENOMEM, "out of memory");
-	walmap_put(&batch->pending, pgno, frame, entry.hash);
+	walmap_put(&batch->pending, pgno, frame, change.hash);
 	pagecache_put(&db->cache, page_size, pgno, page);
 	return 0;
 }
 
 /* Logs the pages behind n_after, which the transaction cuts off. */
-static int add_cut_pages(struct batch *batch, uint32_t n_after, uint32_t *flags, struct error *err)
+static int add_cut_pages(struct batch *batch, uint32_t n_after, struct error *err)
 {
-	uint32_t page_size = batch->extent.page_size;
+	uint32_t lock_page = page_lock_number(batch->extent.page_size);
+	int r = 0;
 
-	for (uint32_t pgno = n_after + 1; pgno <= batch->extent.n_pages; pgno++) {
-		struct record_entry entry = {
-			.pgno = pgno,
-			.encoding = RECORD_CUT,
-			.hash = hash_before(batch, pgno),
-		};
-		const uint8_t *before;
-		int r;
-
-		if (pgno == page_lock_number(page_size))
-			continue;
-		batch->checksum ^= entry.hash;
-		before = page_before(batch, pgno);
-		if (before == NULL) {
-			*flags &= ~(uint32_t)RECORD_UNDOABLE;
-			continue;
-		}
-		entry.data_len = (uint32_t)delta_encode(NULL, before, page_size, batch->delta);
-		r = txlog_add(&batch->db->log, &entry, batch->delta, err);
-		if (r < 0)
-			return r;
+	for (uint32_t pgno = n_after + 1; r == 0 && pgno <= batch->extent.n_pages; pgno++) {
+		if (pgno != lock_page)
+			r = pagelog_cut(&batch->pagelog, pgno, hash_before(batch, pgno),
+					page_before(batch, pgno), err);
 	}
-	return 0;
+	return r;
 }
 
 /*
@@ -150,8 +127,7 @@ static int add_cut_pages(struct batch *batch, uint32_t n_after, uint32_t *flags,
  * leaf that was never written) is what SQLite would read there: its newest
  * frame, however old, else the database file, else zeros.
  */
-static int add_unwritten_page(struct batch *batch, uint32_t pgno, uint32_t *flags,
-			      struct error *err)
+static int add_unwritten_page(struct batch *batch, uint32_t pgno, struct error *err)
 {
 	struct database *db = batch->db;
 	uint32_t page_size = db->tail.page_size;
@@ -171,7 +147,7 @@ static int add_unwritten_page(struct batch *batch, uint32_t pgno, uint32_t *flag
 	}
 	if (r < 0)
 		return r;
-	return add_page(batch, pgno, entry != NULL ? entry->frame : 0, batch->page, flags, err);
+	return add_page(batch, pgno, entry != NULL ? entry->frame : 0, batch->page, err);
 }
 
 static int by_pgno(const void *a, const void *b)
@@ -183,8 +159,7 @@ static int by_pgno(const void *a, const void *b)
 }
 
 /* Logs the pages that the transaction adds to the database and did not write. */
-static int add_unwritten_pages(struct batch *batch, uint32_t n_after, uint32_t *flags,
-			       struct error *err)
+static int add_unwritten_pages(struct batch *batch, uint32_t n_after, struct error *err)
 {
 	uint32_t n_before = batch->extent.n_pages;
 	uint32_t i = 0;
@@ -202,7 +177,7 @@ static int add_unwritten_pages(struct batch *batch, uint32_t n_after, uint32_t *
 		}
 		if (pgno == page_lock_number(batch->db->tail.page_size))
 			continue;
-		r = add_unwritten_page(batch, pgno, flags, err);
+		r = add_unwritten_page(batch, pgno, err);
 		if (r < 0)
 			return r;
 	}
@@ -221,7 +196,7 @@ static int note_cut_frame(struct batch *batch, const struct change *change, stru
 	return 0;
 }
 
-static int add_changes(struct batch *batch, uint32_t n_after, uint32_t *flags, struct error *err)
+static int add_changes(struct batch *batch, uint32_t n_after, struct error *err)
 {
 	for (uint32_t i = 0; i < batch->n_changes; i++) {
 		const struct change *change = &batch->changes[i];
@@ -240,7 +215,7 @@ static int add_changes(struct batch *batch, uint32_t n_after, uint32_t *flags, s
 			if (r != 0)
 				return r > 0 ? error_set(err, EIO, "the WAL is cut off") : r;
 		}
-		r = add_page(batch, change->pgno, change->frame, page, flags, err);
+		r = add_page(batch, change->pgno, change->frame, page, err);
 		if (r < 0)
 			return r;
 	}
@@ -260,22 +235,23 @@ static int add_transaction(struct batch *batch, uint32_t frame, const uint8_t *h
 		.mark = { db->tail.now.salt1, db->tail.now.salt2, frame, commit.sum.s0,
 			  commit.sum.s1 },
 	};
-	uint32_t flags = RECORD_UNDOABLE;
 	int r = hashfile_reserve(&db->hashes, commit.n_pages, err);
 
 	if (r < 0)
 		return r;
+	batch->pagelog.page_size = db->tail.page_size;
+	batch->pagelog.flags = RECORD_UNDOABLE;
 	if (batch->extent.page_size == 0)
 		batch->extent.page_size = db->tail.page_size;
 	qsort(batch->changes, batch->n_changes, sizeof(*batch->changes), by_pgno);
 	txlog_begin(&db->log, &header);
-	r = add_cut_pages(batch, commit.n_pages, &flags, err);
+	r = add_cut_pages(batch, commit.n_pages, err);
 	if (r == 0)
-		r = add_unwritten_pages(batch, commit.n_pages, &flags, err);
+		r = add_unwritten_pages(batch, commit.n_pages, err);
 	if (r == 0)
-		r = add_changes(batch, commit.n_pages, &flags, err);
+		r = add_changes(batch, commit.n_pages, err);
 	if (r == 0)
-		r = txlog_end(&db->log, flags, batch->checksum, err);
+		r = txlog_end(&db->log, batch->pagelog.flags, batch->pagelog.checksum, err);
 	batch->extent = header.after;
 	batch->n_changes = 0;
 	batch->n_transactions++;

@@ -3,6 +3,7 @@
 #define REPLICATE_BATCH_H
 
 #include "replicate/database_internal.h"
+#include "replicate/pagelog.h"
 
 /*
  * Transactions on their way from the WAL to the log: frames are pushed one by
@@ -26,12 +27,11 @@ struct batch {
 	struct database *db;
 	struct walmap pending; /* pgno -> newest frame and hash */
 	struct extent extent;  /* after the records so far */
-	uint64_t checksum;
+	struct pagelog pagelog; /* of the transaction at hand; its checksum runs on */
 	uint64_t n_transactions;
 	bool outside;	/* a frame of it is outside the checksum chain */
 	uint8_t *page;	/* scratch: a page read back */
 	uint8_t *before;
-	uint8_t *delta;
 	struct change *changes; /* of the transaction at hand */
 	uint32_t n_changes;
 	uint32_t size_changes;

@@ -152,7 +152,7 @@ static int capture_frames(struct database *db, uint32_t target, struct error *er
 
 	while (r == 0 && db->tail.now.captured < target) {
 		batch.extent = db->log.extent;
-		batch.checksum = db->log.position.checksum;
+		batch.pagelog.checksum = db->log.position.checksum;
 		r = capture_some(&batch, target, bytes, err);
 	}
 	if (r != 0) {
@@ -197,12 +197,9 @@ int capture_catch_up(struct database *db, struct error *err)
 	use_index = database_index_trusted(db);
 	if (db->log.position.generation == 0)
 		return 0;
-	if (db->log.new_generation) {
-		r = database_begin_generation(db, db->log.position.txid, db->log.position.checksum,
-					      db->log.extent, &db->log.mark, err);
-		if (r < 0)
-			return r;
-	}
+	r = database_continue_log(db, err);
+	if (r < 0)
+		return r;
 	r = wal_tail_look(&db->tail, use_index, &target, &unannounced, err);
 	if (unannounced)
 		db->n_unannounced++;

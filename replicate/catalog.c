@@ -168,7 +168,7 @@ static void mark_clean(struct database *db)
 	int r = 0;
 
 	LOCK_SCOPE(&db->mutex);
-	if (db->ended || database_in_use(db) || !db->have_evidence || db->suspect ||
+	if (db->ended || database_in_use(db) || !db->have_evidence || db->suspect || db->left_hot ||
 	    db->log.position.generation == 0)
 		return;
 	r = database_load(db, &err);

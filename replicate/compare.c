@@ -3,6 +3,8 @@
 #include "base/file.h"
 #include "replicate/delta.h"
 #include "replicate/page.h"
+#include "replicate/pagelog.h"
+#include "replicate/rollback.h"
 #include "replicate/view.h"
 
 #include <errno.h>
@@ -14,32 +16,33 @@
 
 #define ATTEMPTS 5
 
-static int log_page(struct view *view, uint32_t pgno, bool existed, uint8_t *delta,
-		    struct error *err)
+/* Logs the page, unless nothing has changed. 1 = it moved on meanwhile. */
+static int log_page(struct view *view, struct pagelog *pagelog, uint32_t pgno, struct error *err)
 {
-	uint32_t page_size = view->extent.page_size;
-	struct record_entry entry = {
+	const struct database *db = view->db;
+	struct extent before = db->log.extent;
+	bool same_size = before.page_size == view->extent.page_size;
+	struct page_change change = {
 		.pgno = pgno,
-		.encoding = existed ? RECORD_WHOLE : RECORD_XOR,
-		.data_len = page_size,
+		.existed = before.page_size != 0 && (!same_size || pgno <= before.n_pages),
 		.hash = view->hashes[pgno - 1],
+		.page = view->page,
 	};
-	int r = view_read(view, pgno, err);
+	int r;
 
-	if (r != 0)
-		return r;
-	if (!existed)
-		entry.data_len = (uint32_t)delta_encode(NULL, view->page, page_size, delta);
-	return txlog_add(&view->db->log, &entry, existed ? view->page : delta, err);
+	if (change.existed && same_size) {
+		change.hash_before = hashfile_get(&db->hashes, pgno);
+		if (change.hash_before == change.hash)
+			return 0;
+	}
+	r = view_read(view, pgno, err);
+	return r != 0 ? r : pagelog_change(pagelog, &change, err);
 }
 
 /* Logs every page that differs. 1 = a page moved on meanwhile. */
 static int log_differences(struct view *view, struct error *err)
 {
 	struct database *db = view->db;
-	struct extent before = db->log.extent;
-	bool same_size = before.page_size == view->extent.page_size;
-	uint32_t flags = RECORD_UNDOABLE;
 	uint32_t lock_page = page_lock_number(view->extent.page_size);
 	struct record_header header = {
 		.kind = RECORD_MERGED,
@@ -48,25 +51,23 @@ static int log_differences(struct view *view, struct error *err)
 		.mark = view_mark(view),
 	};
 	uint8_t *delta CLEANUP_FREE = malloc(delta_max_len(PAGE_SIZE_MAX));
+	struct pagelog pagelog = {
+		.log = &db->log,
+		.page_size = view->extent.page_size,
+		.delta = delta,
+		.flags = RECORD_UNDOABLE,
+	};
 	int r = delta != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
 
 	txlog_begin(&db->log, &header);
 	for (uint32_t pgno = 1; r == 0 && pgno <= view->extent.n_pages; pgno++) {
-		bool existed = before.page_size != 0 && (!same_size || pgno <= before.n_pages);
-
-		if (pgno == lock_page)
-			continue;
-		if (existed && same_size &&
-		    hashfile_get(&db->hashes, pgno) == view->hashes[pgno - 1])
-			continue;
-		if (existed)
-			flags = 0;
-		r = log_page(view, pgno, existed, delta, err);
+		if (pgno != lock_page)
+			r = log_page(view, &pagelog, pgno, err);
 	}
-	if (view->extent.n_pages < before.n_pages)
-		flags = 0; /* what was cut off is gone */
+	if (view->extent.n_pages < db->log.extent.n_pages)
+		pagelog.flags = 0; /* what was cut off is gone */
 	if (r == 0)
-		r = txlog_end(&db->log, flags, view_checksum(view), err);
+		r = txlog_end(&db->log, pagelog.flags, view_checksum(view), err);
 	if (r != 0)
 		txlog_discard(&db->log);
 	return r;
@@ -97,7 +98,7 @@ static void adopt_end(struct view *view)
 	walmap_done(&tail->map);
 	tail->map = view->map;
 	view->map = (struct walmap){ 0 };
-	tail->outside = view->outside || view->main_only;
+	tail->outside = view->outside || (view->main_only && tail->page_size != 0);
 	if (!view->main_only)
 		wal_tail_advance(tail, &view->end);
 }
@@ -156,17 +157,6 @@ static int log_view(struct view *view, struct error *err)
 	return r;
 }
 
-/* A journal that would be rolled back by whoever opens the database next. */
-static bool journal_hot(struct database *db)
-{
-	static const uint8_t magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
-	int fd CLEANUP_FD = database_open_file(db, DATABASE_JOURNAL, O_RDONLY);
-	uint8_t head[sizeof(magic)];
-
-	return fd >= 0 && file_pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
-	       memcmp(head, magic, sizeof(magic)) == 0;
-}
-
 static int compare(struct database *db, bool main_only, struct error *err)
 {
 	struct view view CLEANUP(view_done) = { 0 };
@@ -175,19 +165,25 @@ static int compare(struct database *db, bool main_only, struct error *err)
 	if (r < 0)
 		return r;
 	view.main_only = main_only;
-	if (db->tail.page_size == 0 && journal_hot(db))
-		return 1;
+	database_forget_written(db);
 	r = 1;
 	for (int i = 0; i < ATTEMPTS && r == 1; i++) {
 		r = view_take(&view, err);
 		if (r == 0)
 			r = log_view(&view, err);
 	}
+	if (r != 0)
+		db->told = false;
 	return r;
 }
 
 int compare_all(struct database *db, struct error *err)
 {
+	bool wal_in_use = db->tail.page_size != 0 && database_in_use(db);
+
+	/* Whoever uses a WAL has played a journal back before. */
+	if (!wal_in_use && rollback_journal_hot(db))
+		return 1;
 	return compare(db, false, err);
 }
 

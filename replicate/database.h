@@ -30,7 +30,7 @@ enum database_file {
 enum database_mode {
 	DATABASE_EMPTY,	   /* no page yet */
 	DATABASE_WAL_MODE, /* captured transaction by transaction */
-	DATABASE_ROLLBACK, /* captured when closed, or before it switches to WAL */
+	DATABASE_ROLLBACK, /* likewise, unless its journal mode shows no commits */
 	DATABASE_OPAQUE,   /* the header is not readable (encrypted) */
 };
 
@@ -47,26 +47,39 @@ enum database_mode database_mode(struct database *db);
 
 /* ------------------------------------------------------- the filesystem's side */
 
+/* How a file is opened. */
+enum database_open {
+	DATABASE_OPEN_CREATE = 1 << 0,
+	/* Bytes that a client writes reach the backing file at once (not so for a
+	   -shm in the page cache of the mount). */
+	DATABASE_OPEN_VISIBLE = 1 << 1,
+	/* database_writing() is called before every write to the file. */
+	DATABASE_OPEN_TOLD = 1 << 2,
+};
+
 /*
  * A client is about to open (or create) one of the files; to be called before
- * the backing file is opened. The first open of any file of the database loads
- * its log and page hashes, checks that nobody changed it since (and captures
- * what somebody did), and blocks for that. Creating -wal (create) captures what
- * a rollback-mode database has become first. Every success is paired with one
- * database_released(). visible: the bytes a client writes to this file reach
- * the backing file at once (false for a -shm in the page cache of the mount).
+ * the backing file is opened. flags: enum database_open. The first open of any
+ * file of the database loads its log and page hashes, checks that nobody changed
+ * it since (and captures what somebody did), and blocks for that. Creating -wal
+ * captures what a rollback-mode database has become first. Every success is
+ * paired with one database_released().
  * 0, or -errno with the reason: the open must then fail with that errno.
  */
-int database_opening(struct database *db, enum database_file file, bool create, bool writable,
-		     bool visible, struct error *err) MUST_CHECK;
+int database_opening(struct database *db, enum database_file file, unsigned flags,
+		     struct error *err) MUST_CHECK;
 
 /*
  * A client's last descriptor of that open is gone. The last one of all files
  * catches up, compares a rollback-mode database, and lets go of descriptors.
  */
-void database_released(struct database *db, enum database_file file, bool writable);
+void database_released(struct database *db, enum database_file file);
 
-/* A client wrote to the file through the daemon (the intercept road's bell). */
+/*
+ * The intercept road's bell: a client writes len bytes at off of the file
+ * through the daemon. writing is called before, wrote after the write succeeded.
+ */
+void database_writing(struct database *db, enum database_file file, uint64_t off, uint64_t len);
 void database_wrote(struct database *db, enum database_file file);
 
 /* The calls in which SQLite makes a change final. */
@@ -144,6 +157,7 @@ struct database_status {
 	struct extent extent;
 	uint64_t log_bytes;
 	bool open;		/* a client has one of its files open */
+	bool coarse; /* its journal mode shows no commits: several may be one record */
 	char *trouble;		/* why capture is behind or stopped; NULL when all is well */
 	uint64_t n_transactions; /* captured since the mount */
 	uint64_t n_merged;	/* records made by comparison since the mount */

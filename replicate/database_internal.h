@@ -6,14 +6,24 @@
 #include "base/thread.h"
 #include "replicate/catalog.h"
 #include "replicate/hashfile.h"
+#include "replicate/journal.h"
 #include "replicate/pagecache.h"
 #include "replicate/wal_tail.h"
+#include "replicate/written.h"
 
 #include <stdatomic.h>
 
 /* The database object, shared by the files that implement its parts. */
 
 #define DATABASE_N_FILES 4
+
+/* What is known of the rollback journal. */
+struct journal_state {
+	int fd;		/* while it is looked at, or -1 */
+	bool have_head; /* head is its header, as it was synced last */
+	bool quiet;	/* nobody had written to the database by then */
+	uint8_t head[JOURNAL_HEADER_LEN];
+};
 
 /*
  * Invariants:
@@ -43,8 +53,16 @@ struct database {
 	struct hashfile hashes;
 	struct wal_tail tail;
 	struct pagecache cache;
-	struct evidence evidence; /* when last at rest */
+	struct journal_state journal;
+	struct written written; /* to the database file; of use while told is set */
+	bool told;		/* written is all that was written since the last capture */
+	bool untold;		/* X is open on a road that does not tell of writes */
+	struct evidence evidence; /* at the position */
 	bool have_evidence;
+	bool left_hot; /* but for a transaction whose journal is still there */
+	bool coarse;   /* it commits in ways that no journal tells of */
+	uint64_t truncating_to; /* within a barrier on X */
+	bool rested;		/* X was as remembered when that began */
 	char *trouble;
 	struct log_repeat repeat;
 	uint64_t n_transactions;
@@ -89,7 +107,7 @@ uint8_t *catalog_buffer_get(struct catalog *catalog);
 void catalog_buffer_put(struct catalog *catalog, uint8_t *buffer);
 #define CATALOG_BUFFER_LEN ((1u << 20) + 2 * (PAGE_SIZE_MAX + WAL_FRAME_HEADER_LEN))
 
-/* database.c: all with the mutex held */
+/* database_state.c: all with the mutex held */
 int database_open_file(struct database *db, enum database_file file, int flags);
 int database_load(struct database *db, struct error *err) MUST_CHECK;
 void database_unload(struct database *db);
@@ -97,6 +115,16 @@ int database_take_evidence(struct database *db, struct evidence *ret_evidence,
 			   struct error *err) MUST_CHECK;
 /* Notes how the files look now, at the position. 0 or -errno: nothing is noted then. */
 int database_remember_evidence(struct database *db, struct error *err) MUST_CHECK;
+/* Whether they still look so, and nothing else speaks against it. */
+bool database_as_remembered(struct database *db);
+/* The same of the database file's size and time alone. */
+bool database_main_as_remembered(struct database *db);
+/* It commits in ways that no journal tells of: says so, once. */
+void database_note_coarse(struct database *db);
+/* All that was written so far is in the position, or about to be compared. */
+void database_forget_written(struct database *db);
+/* Begins the generation that the log wants, if it does. 0 or -errno. */
+int database_continue_log(struct database *db, struct error *err) MUST_CHECK;
 /*
  * Compares all pages unless the files look as they did when the position was
  * last known to be theirs. As compare_all().

@@ -29,6 +29,7 @@ static void database_free(struct database *db)
 		database_unload(db);
 	txlog_close(&db->log);
 	wal_tail_done(&db->tail);
+	written_done(&db->written);
 	log_repeat_done(&db->repeat);
 	pthread_mutex_destroy(&db->mutex);
 	free(db->trouble);
@@ -64,6 +65,8 @@ int database_new(struct catalog *catalog, const struct id *id, const char *name,
 	if (asprintf(&db->state_path, "db/%s", hex) < 0)
 		db->state_path = NULL;
 	init_mutex(&db->mutex, PTHREAD_MUTEX_RECURSIVE);
+	db->journal.fd = -1;
+	written_init(&db->written);
 	wal_tail_init(&db->tail);
 	r = db->name != NULL && db->state_path != NULL ?
 		    txlog_open(&db->log, catalog->options.state_fd, db->state_path,

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "replicate/database_internal.h"
 #include "replicate/page.h"
+#include "replicate/rollback.h"
 
 #include <errno.h>
 
@@ -21,6 +22,7 @@ int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page, struct er
 {
 	struct extent extent = db->log.extent;
 	const struct walmap_entry *entry = walmap_find(&db->tail.map, pgno);
+	uint64_t hash;
 	int r;
 
 	if (pgno > extent.n_pages || pgno == page_lock_number(extent.page_size)) {
@@ -37,7 +39,11 @@ int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page, struct er
 	r = read_main(db, extent.page_size, pgno, page, err);
 	if (r < 0)
 		return r;
-	return page_hash(pgno, page, extent.page_size) == hashfile_get(&db->hashes, pgno) ? 0 : 1;
+	hash = hashfile_get(&db->hashes, pgno);
+	if (page_hash(pgno, page, extent.page_size) == hash)
+		return 0;
+	/* A transaction is under way, whose journal has the page. */
+	return db->tail.page_size == 0 ? rollback_read_before(db, pgno, hash, page, err) : 1;
 }
 
 /* What is asked for: see database_read_exact(). */

@@ -23,6 +23,7 @@ struct engine {
 	struct id node_id;
 	bool index_visible; /* the clients' -shm is the backing one */
 	bool same_boot;
+	bool told; /* of every write */
 };
 
 /* What a replayed log amounts to. */
@@ -38,6 +39,7 @@ struct engine_image {
 /* For cmocka: an engine over an empty folder, in *state. */
 int engine_setup(void **state);
 int engine_setup_unseen(void **state); /* without a WAL-index that can be seen */
+int engine_setup_told(void **state);   /* of every write, as on the intercept road */
 int engine_teardown(void **state);
 
 /* Loads the catalog and recovers; what a mount does. */

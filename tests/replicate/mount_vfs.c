@@ -10,6 +10,7 @@
 static struct catalog *the_catalog;
 static const char *the_root;
 static bool the_visibility;
+static bool the_telling;
 static sqlite3_vfs the_vfs;
 static sqlite3_vfs *real;
 
@@ -39,8 +40,8 @@ static int f_close(sqlite3_file *f)
 
 	if (file->db != NULL) {
 		if (file->shm_open)
-			database_released(file->db, DATABASE_SHM, true);
-		database_released(file->db, file->kind, true);
+			database_released(file->db, DATABASE_SHM);
+		database_released(file->db, file->kind);
 	}
 	database_unref(file->db);
 	free(file->inner);
@@ -54,6 +55,10 @@ static int f_read(sqlite3_file *f, void *to, int n, sqlite3_int64 off)
 
 static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 off)
 {
+	struct file *file = (struct file *)f;
+
+	if (the_telling && file->db != NULL)
+		database_writing(file->db, file->kind, (uint64_t)off, (uint64_t)n);
 	return INNER(f)->pMethods->xWrite(INNER(f), from, n, off);
 }
 
@@ -133,7 +138,9 @@ static int f_shm_map(sqlite3_file *f, int page, int size, int extend, void volat
 	int rc = SQLITE_OK;
 
 	if (!file->shm_open && file->db != NULL) {
-		rc = report(database_opening(file->db, DATABASE_SHM, true, true, the_visibility,
+		rc = report(database_opening(file->db, DATABASE_SHM,
+					     DATABASE_OPEN_CREATE |
+						     (the_visibility ? DATABASE_OPEN_VISIBLE : 0),
 					     &err), &err);
 		file->shm_open = rc == SQLITE_OK;
 	}
@@ -165,7 +172,7 @@ static int f_shm_unmap(sqlite3_file *f, int delete_it)
 	if (barrier)
 		database_barrier_end(file->db, DATABASE_SHM, DATABASE_UNLINK, 0);
 	if (file->shm_open)
-		database_released(file->db, DATABASE_SHM, true);
+		database_released(file->db, DATABASE_SHM);
 	file->shm_open = false;
 	return rc;
 }
@@ -228,7 +235,10 @@ static int v_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int 
 			fclose(fopen(path, "w"));
 		file->db = database_of(path, &file->kind);
 		if (file->db != NULL)
-			rc = report(database_opening(file->db, file->kind, !exists, true, true,
+			rc = report(database_opening(file->db, file->kind,
+						     (exists ? 0 : DATABASE_OPEN_CREATE) |
+							     DATABASE_OPEN_VISIBLE |
+							     (the_telling ? DATABASE_OPEN_TOLD : 0),
 						     &err), &err);
 	}
 	if (rc == SQLITE_OK)
@@ -262,8 +272,9 @@ static int v_delete(sqlite3_vfs *vfs, const char *path, int sync)
 	return rc;
 }
 
-void mount_vfs_register(struct catalog *catalog, const char *root, bool index_visible)
+void mount_vfs_register(struct catalog *catalog, const char *root, bool index_visible, bool told)
 {
+	the_telling = told;
 	the_catalog = catalog;
 	the_root = root;
 	the_visibility = index_visible;

@@ -10,8 +10,11 @@
  * nothing there (the engine's own closes drop them), so one connection at a time.
  */
 
-/* Registers the VFS "mount" over the default one. root: the folder's path. */
-void mount_vfs_register(struct catalog *catalog, const char *root, bool index_visible);
+/*
+ * Registers the VFS "mount" over the default one. root: the folder's path. told:
+ * the catalog hears of every write, as on the intercept road.
+ */
+void mount_vfs_register(struct catalog *catalog, const char *root, bool index_visible, bool told);
 void mount_vfs_unregister(void);
 
 #endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/file.h"
+#include "base/hook.h"
+#include "replicate/database_internal.h"
+#include "replicate/page.h"
+#include "replicate/rollback.h"
+
+#include <errno.h>
+
+/* The calls in which SQLite makes a change final, or overwrites what made it so. */
+
+/* With fewer transactions it is not worth waking a thread to sync the log ahead. */
+#define SYNC_AHEAD_MIN 16
+
+/* The moment that precedes every restart of the WAL: all of it must be captured. */
+static int begin_main_truncate(struct database *db, struct error *err)
+{
+	int r = capture_catch_up(db, err);
+
+	if (r < 0)
+		return r;
+	if (db->tail.fd < 0)
+		return 0;
+	if (!database_index_trusted(db) && wal_tail_chain_broken(&db->tail)) {
+		r = compare_main(db, err);
+		if (r < 0)
+			return r;
+		db->lost |= r > 0;
+	}
+	if (db->tail.synced) {
+		r = txlog_sync(&db->log, err);
+		if (r < 0)
+			return r;
+		db->tail.synced = false;
+	}
+	db->tail.now.announced = db->tail.now.captured;
+	return 0;
+}
+
+/*
+ * A WAL that is synced with nothing behind what is published: a checkpoint begins.
+ * The log must be durable when that truncates the database, so it is synced from
+ * now on, beside the WAL and the writing of the pages.
+ */
+static void sync_log_ahead(struct database *db)
+{
+	if (db->n_transactions - db->n_synced_ahead < SYNC_AHEAD_MIN ||
+	    wal_tail_goes_on(&db->tail))
+		return;
+	db->n_synced_ahead = db->n_transactions;
+	tailer_sync_log(db);
+}
+
+/*
+ * Capture went wrong where nothing can be refused any more: it is made up for by
+ * comparing. Takes err over.
+ */
+static void capture_later(struct database *db, struct error *err)
+{
+	db->suspect = true;
+	error_wrap(err, "%s", db->name);
+	database_set_trouble(db, err);
+	error_done(err);
+}
+
+/*
+ * The transaction of the journal ends. A commit is refused only for want of room
+ * in the log: SQLite rolls it back then. In any other case the content is there
+ * to be compared.
+ */
+static int end_transaction(struct database *db, bool may_refuse, struct error *err)
+{
+	const uint8_t *kept = db->journal.have_head ? db->journal.head : NULL;
+	int r = rollback_commit(db, kept, err);
+
+	if (r == 0)
+		database_set_trouble(db, NULL);
+	if (r == -EDQUOT)
+		r = -ENOSPC;
+	if (r == 0 || (may_refuse && r == -ENOSPC))
+		return r;
+	capture_later(db, err);
+	return 0;
+}
+
+static bool read_journal_head(struct database *db, uint8_t *head)
+{
+	int fd = rollback_journal_fd(db);
+
+	return fd >= 0 &&
+	       file_pread(fd, head, JOURNAL_HEADER_LEN, 0) == (ssize_t)JOURNAL_HEADER_LEN;
+}
+
+/* The header is kept: PERSIST and exclusive locking zero it to commit. */
+static void keep_head(struct database *db, const uint8_t *head)
+{
+	struct journal_state *journal = &db->journal;
+
+	if (journal->have_head && memcmp(journal->head, head, JOURNAL_HEADER_LEN) == 0)
+		return;
+	memcpy(journal->head, head, JOURNAL_HEADER_LEN);
+	journal->have_head = true;
+	journal->quiet = database_main_as_remembered(db);
+}
+
+static int begin_journal_sync(struct database *db, struct error *err)
+{
+	uint8_t head[JOURNAL_HEADER_LEN];
+	struct journal_header header;
+
+	if (!read_journal_head(db, head))
+		return 0;
+	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
+		keep_head(db, head);
+	else if (journal_header_zeroed(head))
+		return end_transaction(db, false, err);
+	return 0;
+}
+
+/* Whether a WAL stands over the database file, so that a journal means nothing. */
+static bool in_wal_mode(struct database *db)
+{
+	uint8_t bytes[PAGE_HEADER_LEN];
+	struct page_header header;
+
+	if (db->tail.page_size == 0)
+		return false;
+	if (file_pread(db->main_fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes) ||
+	    !page_header_parse(bytes, &header) || header.read_version == 2)
+		return true;
+	/* It was left behind on the way out of WAL mode, with nothing in it that counts. */
+	wal_tail_reset(&db->tail);
+	db->suspect = true;
+	return false;
+}
+
+static int begin_journal(struct database *db, enum database_barrier what, uint64_t size,
+			 struct error *err)
+{
+	/* Only that ends a transaction; SQLite cuts leftovers off before it commits. */
+	if ((what == DATABASE_TRUNCATE && size != 0) || in_wal_mode(db))
+		return 0;
+	return what == DATABASE_SYNC ? begin_journal_sync(db, err) :
+				       end_transaction(db, true, err);
+}
+
+/*
+ * A commit without a journal to tell of it (journal_mode MEMORY or OFF) syncs the
+ * database; others have a valid journal then.
+ */
+static void begin_main_sync(struct database *db)
+{
+	CLEANUP_ERROR struct error err = ERROR_INIT;
+	uint8_t head[JOURNAL_HEADER_LEN];
+	struct journal_header header;
+
+	if (db->tail.page_size != 0 || db->n_open[DATABASE_WAL] != 0)
+		return;
+	if (read_journal_head(db, head) &&
+	    journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
+		return;
+	if (database_as_remembered(db))
+		return;
+	database_note_coarse(db);
+	(void)!end_transaction(db, false, &err);
+}
+
+static int begin_main(struct database *db, enum database_barrier what, struct error *err)
+{
+	if (what == DATABASE_SYNC)
+		begin_main_sync(db);
+	if (what != DATABASE_TRUNCATE)
+		return 0;
+	db->rested = db->tail.page_size == 0 && database_as_remembered(db);
+	return begin_main_truncate(db, err);
+}
+
+static int begin_locked(struct database *db, enum database_file file, enum database_barrier what,
+			uint64_t size, struct error *err)
+{
+	int r;
+
+	if (db->ended || !db->loaded || hook_enabled("no-barrier"))
+		return 0;
+	if (file == DATABASE_MAIN)
+		return begin_main(db, what, err);
+	if (file == DATABASE_JOURNAL)
+		return begin_journal(db, what, size, err);
+	r = capture_catch_up(db, err);
+	if (file == DATABASE_SHM)
+		return 0; /* the WAL keeps what was not captured */
+	if (what != DATABASE_SYNC)
+		return r;
+	/* A commit may be waiting for this: a log that is full or failing is not its business. */
+	db->tail.synced = true;
+	if (r == 0)
+		sync_log_ahead(db);
+	return 0;
+}
+
+int database_barrier_begin(struct database *db, enum database_file file,
+			   enum database_barrier what, uint64_t size, struct error *err)
+{
+	int r;
+
+	pthread_mutex_lock(&db->mutex);
+	r = begin_locked(db, file, what, size, err);
+	if (file == DATABASE_MAIN)
+		db->truncating_to = MIN(size, (uint64_t)INT64_MAX);
+	if (r == 0 && what == DATABASE_TRUNCATE && file == DATABASE_MAIN && size == 0)
+		db->suspect = true; /* no checkpoint does that */
+	/* A log that cannot be written keeps the WAL; it refuses no other work. */
+	if (r < 0) {
+		error_wrap(err, "%s", db->name);
+		if (r == -EDQUOT)
+			r = -ENOSPC;
+		if (r != -ENOSPC && r != -EIO)
+			r = -EIO;
+	}
+	if (r < 0 || what == DATABASE_SYNC)
+		pthread_mutex_unlock(&db->mutex);
+	return r;
+}
+
+/*
+ * The WAL is gone or empty; what was in it must be in the database file by now,
+ * whose looks are remembered to tell whether it is written without a WAL next.
+ */
+static void end_wal_reset(struct database *db, enum database_barrier what)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+
+	if (db->tail.now.captured != db->tail.now.announced || db->lost)
+		db->suspect = true;
+	database_forget_written(db);
+	db->lost = false;
+	wal_tail_reset(&db->tail);
+	if (what == DATABASE_UNLINK && db->tail.fd >= 0) {
+		close(db->tail.fd);
+		db->tail.fd = -1;
+	}
+	if (!db->suspect && database_remember_evidence(db, &ignored) < 0)
+		db->have_evidence = false;
+}
+
+/* What is cut off, or read as zeros from now on, was written. */
+static void end_main_truncate(struct database *db)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+
+	written_note(&db->written, db->truncating_to, INT64_MAX - db->truncating_to);
+	if (db->rested && database_remember_evidence(db, &ignored) < 0)
+		db->have_evidence = false;
+}
+
+static void end_shm(struct database *db, enum database_barrier what)
+{
+	if (what == DATABASE_TRUNCATE)
+		db->index_visible = db->index_on_disk;
+	if (what == DATABASE_UNLINK && db->tail.index_fd >= 0) {
+		close(db->tail.index_fd);
+		db->tail.index_fd = -1;
+	}
+}
+
+static void end_wal(struct database *db, enum database_barrier what)
+{
+	struct stat st;
+
+	if (what == DATABASE_UNLINK ||
+	    (db->tail.fd >= 0 && fstat(db->tail.fd, &st) == 0 && st.st_size == 0))
+		end_wal_reset(db, what);
+}
+
+static void end_locked(struct database *db, enum database_file file, enum database_barrier what)
+{
+	switch (file) {
+	case DATABASE_MAIN:
+		end_main_truncate(db);
+		break;
+	case DATABASE_WAL:
+		end_wal(db, what);
+		break;
+	case DATABASE_SHM:
+		end_shm(db, what);
+		break;
+	case DATABASE_JOURNAL:
+		if (what == DATABASE_UNLINK)
+			rollback_journal_close(db);
+		break;
+	}
+}
+
+void database_barrier_end(struct database *db, enum database_file file, enum database_barrier what,
+			  int result)
+{
+	if (what == DATABASE_SYNC)
+		return;
+	if (result == 0 && db->loaded)
+		end_locked(db, file, what);
+	pthread_mutex_unlock(&db->mutex);
+}

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "replicate/journal.h"
+
+#include "base/bytes.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "replicate/page.h"
+
+#include <errno.h>
+
+#define SECTOR_SIZE_MIN 32u
+#define SECTOR_SIZE_MAX 65536u
+#define RECORD_EXTRA 8u /* page number and checksum */
+
+static const uint8_t magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
+static const uint8_t zeros[JOURNAL_HEADER_LEN];
+
+static bool sector_size_valid(uint32_t size)
+{
+	return size >= SECTOR_SIZE_MIN && size <= SECTOR_SIZE_MAX && (size & (size - 1)) == 0;
+}
+
+enum journal_header_state journal_header_parse(const uint8_t *bytes,
+					       struct journal_header *ret_header)
+{
+	bool unsynced = memcmp(bytes, zeros, sizeof(magic) + 4) == 0;
+	struct journal_header header = {
+		.n_records = be32_get(bytes + 8),
+		.n_pages = be32_get(bytes + 16),
+		.sector_size = be32_get(bytes + 20),
+		.page_size = be32_get(bytes + 24),
+	};
+
+	if (!unsynced && memcmp(bytes, magic, sizeof(magic)) != 0)
+		return JOURNAL_HEADER_NONE;
+	if (!sector_size_valid(header.sector_size) || !page_size_valid(header.page_size))
+		return JOURNAL_HEADER_NONE;
+	if (header.n_records == 0)
+		header.n_records = JOURNAL_TO_THE_END;
+	*ret_header = header;
+	return unsynced ? JOURNAL_HEADER_UNSYNCED : JOURNAL_HEADER_VALID;
+}
+
+bool journal_header_zeroed(const uint8_t *bytes)
+{
+	return memcmp(bytes, zeros, sizeof(zeros)) == 0;
+}
+
+static uint64_t record_len(const struct journal_reader *reader)
+{
+	return (uint64_t)reader->first.page_size + RECORD_EXTRA;
+}
+
+/* Goes into the segment whose header is at offset at. */
+static void enter_segment(struct journal_reader *reader, const struct journal_header *header,
+			  enum journal_header_state state, uint64_t at)
+{
+	uint64_t n_fit;
+
+	reader->at = at + header->sector_size;
+	n_fit = reader->size > reader->at ? (reader->size - reader->at) / record_len(reader) : 0;
+	reader->last = state == JOURNAL_HEADER_UNSYNCED || header->n_records == JOURNAL_TO_THE_END;
+	reader->n_left = reader->last ? n_fit : MIN(n_fit, (uint64_t)header->n_records);
+}
+
+int journal_reader_init(struct journal_reader *reader, int fd, const uint8_t *kept,
+			uint8_t *buffer, size_t buffer_len, struct error *err)
+{
+	uint8_t bytes[JOURNAL_HEADER_LEN];
+	enum journal_header_state state;
+	struct stat st;
+	ssize_t n;
+
+	*reader = (struct journal_reader){ .fd = fd, .buffer = buffer, .buffer_len = buffer_len };
+	if (fstat(fd, &st) < 0)
+		return error_set_errno(err, errno, "cannot stat the rollback journal");
+	reader->size = (uint64_t)st.st_size;
+	n = file_pread(fd, bytes, sizeof(bytes), 0);
+	if (n < 0)
+		return error_set_errno(err, (int)-n, "cannot read the rollback journal");
+	if (n < (ssize_t)sizeof(bytes))
+		return 1;
+	state = journal_header_parse(bytes, &reader->first);
+	if (state == JOURNAL_HEADER_NONE && kept != NULL)
+		state = journal_header_parse(kept, &reader->first);
+	if (state == JOURNAL_HEADER_NONE)
+		return 1;
+	enter_segment(reader, &reader->first, state, 0);
+	return 0;
+}
+
+/* Finds len bytes at off, which the file has, in the buffer. */
+static int window(struct journal_reader *reader, uint64_t off, size_t len,
+		  const uint8_t **ret_bytes, struct error *err)
+{
+	size_t skip = off - reader->in_buffer_at;
+
+	if (off < reader->in_buffer_at || skip > reader->in_buffer ||
+	    reader->in_buffer - skip < len) {
+		size_t most = (size_t)MIN((uint64_t)reader->buffer_len, reader->size - off);
+		ssize_t n = file_pread(reader->fd, reader->buffer, most, (off_t)off);
+
+		if (n < 0)
+			return error_set_errno(err, (int)-n, "cannot read the rollback journal");
+		reader->in_buffer_at = off;
+		reader->in_buffer = (size_t)n;
+		skip = 0;
+		if ((size_t)n < len)
+			return error_set(err, EIO, "the rollback journal has become shorter");
+	}
+	*ret_bytes = reader->buffer + skip;
+	return 0;
+}
+
+/* 0: in the next segment; 1: there is none; -errno. */
+static int next_segment(struct journal_reader *reader, struct error *err)
+{
+	uint64_t sector = reader->first.sector_size;
+	uint64_t at = (reader->at + sector - 1) / sector * sector;
+	enum journal_header_state state;
+	struct journal_header header;
+	const uint8_t *bytes;
+	int r;
+
+	if (reader->last || at + sector > reader->size)
+		return 1;
+	r = window(reader, at, JOURNAL_HEADER_LEN, &bytes, err);
+	if (r < 0)
+		return r;
+	state = journal_header_parse(bytes, &header);
+	if (state == JOURNAL_HEADER_NONE || header.page_size != reader->first.page_size ||
+	    header.sector_size != reader->first.sector_size)
+		return 1;
+	enter_segment(reader, &header, state, at);
+	return 0;
+}
+
+int journal_reader_next(struct journal_reader *reader, struct journal_record *ret_record,
+			struct error *err)
+{
+	const uint8_t *bytes;
+	int r = 0;
+
+	while (reader->n_left == 0 && r == 0)
+		r = next_segment(reader, err);
+	if (r == 0)
+		r = window(reader, reader->at, record_len(reader), &bytes, err);
+	if (r != 0)
+		return r;
+	*ret_record = (struct journal_record){
+		.pgno = be32_get(bytes),
+		.off = reader->at + 4,
+		.page = bytes + 4,
+	};
+	reader->at += record_len(reader);
+	reader->n_left--;
+	return 0;
+}
+
+uint32_t journal_trunk_n_leaves(const uint8_t *page, uint32_t page_size, uint32_t n_pages)
+{
+	uint32_t next = be32_get(page);
+	uint32_t n = be32_get(page + 4);
+
+	if (next > n_pages || n > page_size / 4 - 2)
+		return 0;
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t leaf = be32_get(page + JOURNAL_TRUNK_LEAVES + 4 * (size_t)i);
+
+		if (leaf < 2 || leaf > n_pages)
+			return 0;
+	}
+	return n;
+}

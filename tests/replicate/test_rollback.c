@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/replicate/engine.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "replicate/database_internal.h"
+#include "tests/replicate/mount_vfs.h"
+
+#include <stdio.h>
+#include <sys/wait.h>
+
+/*
+ * Rollback journals: what each transaction has become must be in the log when it
+ * has ended, as exactly as by looking at every page.
+ */
+
+static uint64_t n_merged(struct engine *f, const char *name)
+{
+	struct database *db = catalog_find(f->catalog, name);
+	uint64_t n = db->n_merged;
+
+	database_unref(db);
+	return n;
+}
+
+/* The log is the database; it may have come there by comparing. */
+static void equals(struct engine *f, const char *name)
+{
+	struct engine_image image = engine_check(f, name);
+
+	engine_image_done(&image);
+}
+
+static void every_journal_mode_at_every_level(void **state)
+{
+	static const char *const modes[] = { "DELETE", "TRUNCATE", "PERSIST" };
+	struct engine *f = *state;
+
+	for (int i = 0; i < 12; i++) {
+		char name[32];
+		sqlite3 *db;
+
+		snprintf(name, sizeof(name), "%d.db", i);
+		db = engine_db(f, name);
+		engine_run(db, "PRAGMA synchronous=%d; PRAGMA journal_mode=%s; "
+			"CREATE TABLE t(a INTEGER PRIMARY KEY, b)", i / 3, modes[i % 3]);
+		for (int k = 0; k < 50; k++)
+			engine_run(db, "INSERT INTO t(b) VALUES(randomblob(%d))", k * 30);
+		/* A kept journal at OFF tells nothing before the close. */
+		if (i != 2)
+			engine_expect(f, name, 51, 0);
+		sqlite3_close(db);
+		engine_expect(f, name, i == 2 ? 0 : 51, i == 2);
+	}
+}
+
+static void pages_from_the_freelist_have_no_record(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "f.db");
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 3000, 2000);
+	engine_run(db, "DELETE FROM t");
+	for (int i = 0; i < 20; i++) {
+		engine_rows(db, 100, 2000);
+		engine_expect(f, "f.db", (uint64_t)i + 4, 0);
+	}
+	sqlite3_close(db);
+	engine_expect(f, "f.db", 23, 0);
+}
+
+/* FACTS B3: a rollback leaves pages changed that the freelist had given out. */
+static void a_rollback_may_leave_free_pages_changed(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "b3.db");
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 1000, 2000);
+	engine_run(db, "DELETE FROM t WHERE a > 100; PRAGMA cache_size=10");
+	for (int i = 0; i < 5; i++) {
+		engine_run(db, "BEGIN; UPDATE t SET b=randomblob(2000); "
+			"INSERT INTO t(b) VALUES(randomblob(400000)); ROLLBACK");
+		engine_expect(f, "b3.db", 0, 0);
+	}
+	sqlite3_close(db);
+	engine_expect(f, "b3.db", 0, 0);
+}
+
+static void vacuums_and_shrinks(void **state)
+{
+	struct engine *f = *state;
+
+	for (int mode = 0; mode < 3; mode++) {
+		char name[32];
+		sqlite3 *db;
+
+		snprintf(name, sizeof(name), "v%d.db", mode);
+		db = engine_db(f, name);
+		engine_run(db, "PRAGMA auto_vacuum=%d; CREATE TABLE t(a INTEGER PRIMARY KEY, b)", mode);
+		engine_rows(db, 3000, 1500);
+		engine_expect(f, name, 0, 0);
+		engine_run(db, "DELETE FROM t WHERE a > 200");
+		engine_expect(f, name, 0, 0);
+		engine_run(db, "PRAGMA incremental_vacuum(100)");
+		engine_expect(f, name, 0, 0);
+		engine_rows(db, 200, 1500);
+		engine_expect(f, name, 0, 0);
+		engine_run(db, "VACUUM");
+		engine_expect(f, name, 0, 0);
+		sqlite3_close(db);
+		engine_expect(f, name, 0, 0);
+	}
+}
+
+/* FACTS B10: the page size changes without a mode change. */
+/*
+ * A writer died between his commit and cutting the file off: SQLite reuses the
+ * pages behind the size in page 1 without journaling them.
+ */
+static void a_file_longer_than_its_header_says(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "long.db");
+	static uint8_t junk[20 * 4096];
+	char path[128];
+	int fd;
+
+	engine_run(db, "PRAGMA auto_vacuum=FULL; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 500, 1500);
+	engine_run(db, "DELETE FROM t WHERE a > 100");
+	snprintf(path, sizeof(path), "%s/long.db", f->root);
+	fd = open(path, O_WRONLY | O_APPEND);
+	memset(junk, '?', sizeof(junk));
+	assert_int_equal(write(fd, junk, sizeof(junk)), sizeof(junk));
+	close(fd);
+	engine_rows(db, 100, 1500);
+	engine_expect(f, "long.db", 0, 0);
+	sqlite3_close(db);
+	equals(f, "long.db");
+}
+
+static void a_page_size_changes_in_rollback_mode(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "p.db");
+	int sizes[] = { 16384, 512, 65536, 1024, 4096 };
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 300, 1500);
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		engine_run(db, "PRAGMA page_size=%d; VACUUM", sizes[i]);
+		engine_expect(f, "p.db", 0, i + 1);
+		engine_rows(db, 20, 500);
+		engine_expect(f, "p.db", 0, i + 1);
+	}
+	sqlite3_close(db);
+	engine_expect(f, "p.db", 0, ARRAY_LEN(sizes));
+}
+
+static void exclusive_locking_keeps_the_journal(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "e.db");
+
+	engine_run(db, "PRAGMA locking_mode=EXCLUSIVE; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	for (int i = 0; i < 50; i++) {
+		engine_run(db, "INSERT INTO t(b) VALUES(randomblob(%d))", i * 50);
+		engine_expect(f, "e.db", (uint64_t)i + 2, 0);
+	}
+	sqlite3_close(db);
+	engine_expect(f, "e.db", 51, 0);
+}
+
+/* FACTS B8: commits that no barrier shows, among others. */
+static void unseen_commits_are_made_up_for(void **state)
+{
+	struct engine *f = *state;
+
+	for (int i = 0; i < 4; i++) {
+		char name[32];
+		sqlite3 *db;
+
+		snprintf(name, sizeof(name), "u%d.db", i);
+		db = engine_db(f, name);
+		engine_run(db, "PRAGMA locking_mode=%s; PRAGMA journal_mode=%s; "
+			"CREATE TABLE t(a INTEGER PRIMARY KEY, b); CREATE TABLE u(x)",
+			i / 2 ? "EXCLUSIVE" : "NORMAL", i % 2 ? "PERSIST" : "DELETE");
+		engine_rows(db, 200, 1000);
+		engine_expect(f, name, 0, 0);
+		for (int k = 0; k < 5; k++) {
+			engine_run(db, "PRAGMA synchronous=OFF");
+			engine_run(db, "UPDATE t SET b=randomblob(1000) WHERE a > 150");
+			engine_run(db, "PRAGMA synchronous=FULL");
+			engine_run(db, "INSERT INTO u VALUES(%d)", k);
+			equals(f, name);
+		}
+		sqlite3_close(db);
+		equals(f, name);
+	}
+}
+
+static void modes_without_a_journal(void **state)
+{
+	static const char *const modes[] = { "MEMORY", "OFF" };
+	struct engine *f = *state;
+
+	for (int i = 0; i < 2; i++) {
+		struct database *database;
+		char name[32];
+		sqlite3 *db;
+
+		snprintf(name, sizeof(name), "m%d.db", i);
+		db = engine_db(f, name);
+		engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b); PRAGMA journal_mode=%s; "
+			"PRAGMA synchronous=NORMAL", modes[i]);
+		for (int k = 0; k < 20; k++) {
+			engine_rows(db, 10, 700);
+			equals(f, name);
+		}
+		database = catalog_find(f->catalog, name);
+		assert_true(database->coarse);
+		database_unref(database);
+		engine_run(db, "PRAGMA synchronous=OFF");
+		engine_rows(db, 10, 700);
+		engine_rows(db, 10, 700);
+		sqlite3_close(db);
+		equals(f, name);
+	}
+}
+
+/* A process dies in mid-transaction; the next one plays its journal back. */
+static void a_hot_journal_is_played_back(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "h.db");
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 300, 1500);
+	sqlite3_close(db);
+	for (int i = 0; i < 10; i++) {
+		db = engine_db(f, "h.db");
+		engine_run(db, "PRAGMA cache_size=3; BEGIN; UPDATE t SET b=randomblob(1500) "
+			"WHERE a %% 7 = %d", i % 7);
+		engine_save(f, "h.db", "h");
+		engine_save(f, "h.db-journal", "h-journal");
+		engine_run(db, "ROLLBACK");
+		sqlite3_close(db);
+		/* As the dead process left it. */
+		engine_put_back(f, "h", "h.db");
+		engine_put_back(f, "h-journal", "h.db-journal");
+		db = engine_db(f, "h.db");
+		engine_run(db, "INSERT INTO t(b) VALUES(1)");
+		equals(f, "h.db");
+		sqlite3_close(db);
+		equals(f, "h.db");
+	}
+}
+
+static void into_wal_mode_and_back(void **state)
+{
+	static const char *const modes[] = { "WAL", "DELETE", "WAL", "PERSIST", "WAL", "TRUNCATE",
+					     "MEMORY" };
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "w.db");
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	for (int i = 0; i < 100; i++) {
+		engine_run(db, "PRAGMA journal_mode=%s", modes[i % (int)ARRAY_LEN(modes)]);
+		engine_rows(db, 5, 600);
+		engine_expect(f, "w.db", 0, f->told ? 0 : n_merged(f, "w.db"));
+	}
+	sqlite3_close(db);
+	equals(f, "w.db");
+}
+
+static void records_can_be_undone(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "undo.db");
+	struct engine_image image;
+
+	engine_run(db, "PRAGMA auto_vacuum=FULL; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 500, 900);
+	for (int i = 0; i < 30; i++)
+		engine_run(db, "UPDATE t SET b=randomblob(800) WHERE a %% 30 = %d", i);
+	engine_run(db, "DELETE FROM t WHERE a > 100");
+	image = engine_check(f, "undo.db");
+	assert_int_equal(image.n_whole, 0);
+	engine_image_done(&image);
+	sqlite3_close(db);
+}
+
+/* ------------------------------------------------------------ the random model */
+
+struct dice {
+	uint64_t state;
+};
+
+static uint32_t roll(struct dice *dice, uint32_t n)
+{
+	dice->state = dice->state * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(dice->state >> 33) % n;
+}
+
+static void random_change(struct dice *dice, sqlite3 *db)
+{
+	switch (roll(dice, 8)) {
+	case 0:
+		engine_run(db, "DELETE FROM t WHERE a %% %d = %d", 2 + roll(dice, 5), roll(dice, 3));
+		break;
+	case 1:
+		engine_run(db, "UPDATE t SET b=randomblob(%d) WHERE a %% 5 = %d", roll(dice, 3000),
+			   roll(dice, 5));
+		break;
+	case 2:
+		engine_run(db, "INSERT INTO t(b) VALUES(randomblob(%d))", roll(dice, 60000));
+		break;
+	case 3:
+		engine_run(db, "CREATE INDEX IF NOT EXISTS i ON t(b)");
+		break;
+	case 4:
+		engine_run(db, "DROP INDEX IF EXISTS i");
+		break;
+	default:
+		engine_rows(db, 1 + (int)roll(dice, 40), (int)roll(dice, 1200));
+	}
+}
+
+static void random_transaction(struct dice *dice, sqlite3 *db)
+{
+	int n = 1 + (int)roll(dice, 4);
+
+	engine_run(db, "BEGIN");
+	for (int i = 0; i < n; i++) {
+		bool save = roll(dice, 3) == 0;
+
+		if (save)
+			engine_run(db, "SAVEPOINT s");
+		random_change(dice, db);
+		if (save && roll(dice, 2))
+			engine_run(db, "ROLLBACK TO s");
+		if (save)
+			engine_run(db, "RELEASE s");
+	}
+	engine_run(db, roll(dice, 4) ? "COMMIT" : "ROLLBACK");
+}
+
+static void random_setting(struct dice *dice, sqlite3 *db)
+{
+	static const char *const settings[] = {
+		"journal_mode=DELETE",	"journal_mode=TRUNCATE", "journal_mode=PERSIST",
+		"cache_size=3",		"cache_size=10",	 "cache_size=2000",
+		"synchronous=NORMAL",	"synchronous=FULL",	 "synchronous=EXTRA",
+		"secure_delete=ON",	"secure_delete=OFF",	 "incremental_vacuum(5)",
+		"journal_size_limit=0", "journal_size_limit=3000", "journal_size_limit=-1",
+		"locking_mode=EXCLUSIVE", "locking_mode=NORMAL",
+	};
+
+	engine_run(db, "PRAGMA %s", settings[roll(dice, ARRAY_LEN(settings))]);
+}
+
+/* Runs one seed; after every transaction the log must be the database. */
+static void run_model(struct engine *f, uint64_t seed, int n)
+{
+	struct dice dice = { seed * 7919 + 1 };
+	char name[32];
+	sqlite3 *db;
+
+	snprintf(name, sizeof(name), "r%d.db", (int)seed);
+	db = engine_db(f, name);
+	engine_run(db, "PRAGMA page_size=%d; PRAGMA auto_vacuum=%d; "
+		"CREATE TABLE t(a INTEGER PRIMARY KEY, b)", 512 << roll(&dice, 5), roll(&dice, 3));
+	for (int i = 0; i < n; i++) {
+		random_setting(&dice, db);
+		random_transaction(&dice, db);
+		if (roll(&dice, 25) == 0)
+			engine_run(db, "VACUUM");
+		if (roll(&dice, 25) == 0) {
+			sqlite3_close(db);
+			db = engine_db(f, name);
+		}
+		equals(f, name);
+	}
+	sqlite3_close(db);
+	engine_expect(f, name, 0, 0);
+}
+
+static void a_random_model(void **state)
+{
+	const char *given = getenv("REPLITEDFS_SEED");
+	uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : 1;
+
+	for (uint64_t i = 0; i < 4; i++) {
+		print_message("# seed %d\n", (int)(seed + i));
+		run_model(*state, seed + i, 60);
+	}
+}
+
+/*
+ * Each part of what makes the candidates is needed: with the hook, which takes it
+ * out, the test fails. In a process of its own, quietly.
+ */
+static void fails_with_hook(const char *hook, struct CMUnitTest test)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		const struct CMUnitTest tests[] = { test };
+		int null_fd = open("/dev/null", O_WRONLY);
+
+		dup2(null_fd, STDOUT_FILENO);
+		dup2(null_fd, STDERR_FILENO);
+		setenv("REPLITEDFS_TEST_HOOKS", hook, 1);
+		_exit(cmocka_run_group_tests(tests, NULL, NULL) == 1 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+}
+
+#define UNTOLD(fn) (struct CMUnitTest) { #fn, fn, engine_setup, engine_teardown, NULL }
+
+static void without_the_pages_in_the_journal_it_fails(void **state)
+{
+	fails_with_hook("no-journal-pages", UNTOLD(exclusive_locking_keeps_the_journal));
+}
+
+static void without_the_pages_behind_the_old_size_it_fails(void **state)
+{
+	fails_with_hook("no-new-pages", UNTOLD(a_file_longer_than_its_header_says));
+}
+
+static void without_the_leaves_of_journaled_trunks_it_fails(void **state)
+{
+	fails_with_hook("no-freelist-leaves", UNTOLD(pages_from_the_freelist_have_no_record));
+}
+
+static void without_the_check_of_page_1_it_fails(void **state)
+{
+	fails_with_hook("no-first-page-check", UNTOLD(unseen_commits_are_made_up_for));
+}
+
+#define CAPTURE_TEST(fn)                                                                           \
+	cmocka_unit_test_setup_teardown(fn, engine_setup, engine_teardown),                        \
+		{ #fn "_told", fn, engine_setup_told, engine_teardown, NULL }
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CAPTURE_TEST(every_journal_mode_at_every_level),
+		CAPTURE_TEST(pages_from_the_freelist_have_no_record),
+		CAPTURE_TEST(a_rollback_may_leave_free_pages_changed),
+		CAPTURE_TEST(vacuums_and_shrinks),
+		CAPTURE_TEST(a_file_longer_than_its_header_says),
+		CAPTURE_TEST(a_page_size_changes_in_rollback_mode),
+		CAPTURE_TEST(exclusive_locking_keeps_the_journal),
+		CAPTURE_TEST(unseen_commits_are_made_up_for),
+		CAPTURE_TEST(modes_without_a_journal),
+		CAPTURE_TEST(a_hot_journal_is_played_back),
+		CAPTURE_TEST(into_wal_mode_and_back),
+		CAPTURE_TEST(records_can_be_undone),
+		CAPTURE_TEST(a_random_model),
+		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
+		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
+		cmocka_unit_test(without_the_leaves_of_journaled_trunks_it_fails),
+		cmocka_unit_test(without_the_check_of_page_1_it_fails),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
