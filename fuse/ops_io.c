@@ -27,6 +27,22 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	fuse_reply_data(req, &bufs, FUSE_BUF_SPLICE_MOVE);
 }
 
+/* What every write begins with: the engine hears of it, and may refuse it. */
+static int writing(struct filesystem *fs, struct handle *handle, off_t off, size_t len,
+		   struct dbnode *ret_dbnode)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	int r;
+
+	ret_dbnode->db = handle_database(&fs->handles, handle, &ret_dbnode->file);
+	if (ret_dbnode->db == NULL)
+		return 0;
+	r = database_writing(ret_dbnode->db, ret_dbnode->file, (uint64_t)off, len, &err);
+	if (r < 0)
+		ops_log_failure("write", handle->node->slot->name, &err);
+	return r;
+}
+
 void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs, off_t off,
 		  struct fuse_file_info *fi)
 {
@@ -35,15 +51,18 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs, off_
 	struct fuse_bufvec out = FUSE_BUFVEC_INIT(fuse_buf_size(bufs));
 	struct dbnode dbnode CLEANUP_DBNODE = { .db = NULL };
 	ssize_t n;
+	int r;
 
 	ops_count(OPS_WRITE);
 	if (handle == NULL || handle->fd < 0) {
 		ops_reply(req, -EBADF);
 		return;
 	}
-	dbnode.db = handle_database(&fs->handles, handle, &dbnode.file);
-	if (dbnode.db != NULL)
-		database_writing(dbnode.db, dbnode.file, (uint64_t)off, fuse_buf_size(bufs));
+	r = writing(fs, handle, off, fuse_buf_size(bufs), &dbnode);
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
 	out.buf[0].flags = FUSE_BUF_IS_FD | FUSE_BUF_FD_SEEK;
 	out.buf[0].fd = handle->fd;
 	out.buf[0].pos = off;
@@ -160,15 +179,18 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	struct handle *out = handles_get(&fs->handles, fi_out->fh);
 	struct dbnode dbnode CLEANUP_DBNODE = { .db = NULL };
 	ssize_t n;
+	int r;
 
 	ops_count(OPS_WRITE);
 	if (in == NULL || out == NULL || in->fd < 0 || out->fd < 0) {
 		ops_reply(req, -EOPNOTSUPP);
 		return;
 	}
-	dbnode.db = handle_database(&fs->handles, out, &dbnode.file);
-	if (dbnode.db != NULL)
-		database_writing(dbnode.db, dbnode.file, (uint64_t)off_out, len);
+	r = writing(fs, out, off_out, len, &dbnode);
+	if (r < 0) {
+		ops_reply(req, r);
+		return;
+	}
 	n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len, (unsigned)flags);
 	if (n < 0) {
 		ops_reply(req, errno == EXDEV || errno == ENOSYS ? -EOPNOTSUPP : -errno);

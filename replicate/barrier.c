@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/hook.h"
 #include "replicate/database_internal.h"
+#include "replicate/gate.h"
 #include "replicate/page.h"
 #include "replicate/rollback.h"
 
@@ -73,6 +74,10 @@ static int end_transaction(struct database *db, bool may_refuse, struct error *e
 	const uint8_t *kept = db->journal.have_head ? db->journal.head : NULL;
 	int r = rollback_commit(db, kept, err);
 
+	if ((r == -ENOSPC || r == -EDQUOT) && tailer_make_room(db)) {
+		error_done(err);
+		r = rollback_commit(db, kept, err);
+	}
 	if (r == 0)
 		database_set_trouble(db, NULL);
 	if (r == -EDQUOT)
@@ -91,16 +96,22 @@ static bool read_journal_head(struct database *db, uint8_t *head)
 	       file_pread(fd, head, JOURNAL_HEADER_LEN, 0) == (ssize_t)JOURNAL_HEADER_LEN;
 }
 
-/* The header is kept: PERSIST and exclusive locking zero it to commit. */
-static void keep_head(struct database *db, const uint8_t *head)
+/*
+ * The header is kept: PERSIST and exclusive locking zero it to commit, and then it
+ * is too late to refuse that. So room in the log is taken now, about as much as
+ * the transaction may want.
+ */
+static int keep_head(struct database *db, const uint8_t *head, struct error *err)
 {
 	struct journal_state *journal = &db->journal;
+	struct stat st;
 
 	if (journal->have_head && memcmp(journal->head, head, JOURNAL_HEADER_LEN) == 0)
-		return;
+		return 0;
 	memcpy(journal->head, head, JOURNAL_HEADER_LEN);
 	journal->have_head = true;
 	journal->quiet = database_main_as_remembered(db);
+	return fstat(journal->fd, &st) == 0 ? gate_reserve(db, 2 * (uint64_t)st.st_size, err) : 0;
 }
 
 static int begin_journal_sync(struct database *db, struct error *err)
@@ -111,8 +122,8 @@ static int begin_journal_sync(struct database *db, struct error *err)
 	if (!read_journal_head(db, head))
 		return 0;
 	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
-		keep_head(db, head);
-	else if (journal_header_zeroed(head))
+		return keep_head(db, head, err);
+	if (journal_header_zeroed(head))
 		return end_transaction(db, false, err);
 	return 0;
 }

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "replicate/database_internal.h"
+#include "replicate/gate.h"
 #include "replicate/page.h"
 #include "replicate/rollback.h"
 
@@ -183,10 +184,15 @@ void database_released(struct database *db, enum database_file file)
 		database_unload(db);
 }
 
-void database_writing(struct database *db, enum database_file file, uint64_t off, uint64_t len)
+int database_writing(struct database *db, enum database_file file, uint64_t off, uint64_t len,
+		     struct error *err)
 {
 	if (file == DATABASE_MAIN)
 		written_note(&db->written, off, len);
+	if (file != DATABASE_WAL)
+		return 0;
+	LOCK_SCOPE(&db->mutex);
+	return gate_wal_write(db, off, len, err);
 }
 
 void database_wrote(struct database *db, enum database_file file)

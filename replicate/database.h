@@ -76,10 +76,13 @@ int database_opening(struct database *db, enum database_file file, unsigned flag
 void database_released(struct database *db, enum database_file file);
 
 /*
- * The intercept road's bell: a client writes len bytes at off of the file
- * through the daemon. writing is called before, wrote after the write succeeded.
+ * The intercept road: a client writes len bytes at off of the file through the
+ * daemon. writing is called before the write, wrote when it succeeded. A write
+ * that may complete a commit in the WAL takes room in the log first. 0; -ENOSPC,
+ * when there is none: the write must fail with it, and SQLite rolls back.
  */
-void database_writing(struct database *db, enum database_file file, uint64_t off, uint64_t len);
+int database_writing(struct database *db, enum database_file file, uint64_t off, uint64_t len,
+		     struct error *err) MUST_CHECK;
 void database_wrote(struct database *db, enum database_file file);
 
 /* The calls in which SQLite makes a change final. */

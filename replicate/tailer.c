@@ -277,6 +277,20 @@ static void retain(struct tailer *tailer)
 	catalog_forget_ended(tailer->catalog, before_us);
 }
 
+bool tailer_make_room(struct database *db)
+{
+	struct tailer *tailer = &db->catalog->tailer;
+	int64_t before_us = clock_wall_us() - tailer->retention.keep_us;
+
+	if (!tailer->started)
+		return false;
+	/* The other databases' turn comes when the thread wakes. */
+	tailer->retained_ms = 0;
+	ring(tailer);
+	return txlog_retain(&db->log, before_us, tailer->retention.max_bytes,
+			    needed(tailer, db)) != 0;
+}
+
 static void *run(void *arg)
 {
 	struct tailer *tailer = arg;

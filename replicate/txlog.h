@@ -68,6 +68,7 @@ struct txlog {
 	uint64_t spilled;	/* bytes behind the published end that were written early */
 	uint64_t record_at;	/* where the open record begins, behind the published end */
 	bool overhang;		/* a write may have left bytes behind the published end */
+	uint64_t reserved;	/* the last file has room on the disk up to here */
 	struct position next;	/* as position, after the records in pending */
 	struct extent next_extent;
 	int64_t next_time_us;
@@ -132,6 +133,13 @@ int txlog_end(struct txlog *log, uint32_t flags, uint64_t checksum_after,
 	      struct error *err) MUST_CHECK;
 int txlog_flush(struct txlog *log, struct error *err) MUST_CHECK;
 void txlog_discard(struct txlog *log);
+
+/*
+ * Takes room on the disk for the next len bytes of records, some in advance, so
+ * that writing them does not fail for want of it. Where the file system cannot
+ * promise that there is no promise. 0 or -errno (-ENOSPC, -EDQUOT).
+ */
+int txlog_reserve(struct txlog *log, uint64_t len, struct error *err) MUST_CHECK;
 
 /* Bytes that wait for txlog_flush(). */
 static inline size_t txlog_pending(const struct txlog *log)

@@ -10,8 +10,22 @@
 /* A record under construction is written early beyond this many bytes. */
 #define SPILL_LEN (4u << 20)
 
+/* Room is taken on the disk in steps of this many bytes. */
+#define RESERVE_STEP (1u << 20)
+
+/* Gives back the room behind the published end. */
+static void unreserve(struct txlog *log)
+{
+	if (log->reserved != 0 && log->fd >= 0 &&
+	    ftruncate(log->fd, (off_t)txlog_last(log).end) < 0) {
+		/* It stays taken for as long as the file is there. */
+	}
+	log->reserved = 0;
+}
+
 void txlog_idle(struct txlog *log)
 {
+	unreserve(log);
 	if (log->fd >= 0)
 		close(log->fd);
 	if (log->index_fd >= 0)
@@ -88,6 +102,8 @@ static int next_file(struct txlog *log, struct error *err)
 
 	if (r < 0)
 		return r;
+	/* While the file it is in is the last one; its room is the next one's. */
+	unreserve(log);
 	log->head.base = log->position;
 	log->head.extent = log->extent;
 	log->head.time_us = log->time_us;
@@ -164,6 +180,8 @@ void txlog_discard(struct txlog *log)
 	    ftruncate(log->fd, (off_t)txlog_last(log).end) < 0) {
 		/* What is left behind the end is cut off when the log is opened. */
 	}
+	if (log->spilled != 0 || log->overhang)
+		log->reserved = 0;
 	log->spilled = 0;
 	log->overhang = false;
 	log->open.txid = 0;
@@ -202,6 +220,26 @@ static int spill(struct txlog *log, struct error *err)
 	log->spilled += log->pending.len;
 	buf_reset(&log->pending);
 	return 0;
+}
+
+int txlog_reserve(struct txlog *log, uint64_t len, struct error *err)
+{
+	uint64_t end = txlog_last(log).end;
+	int r = open_last(log, err);
+
+	if (r < 0 || log->reserved >= end + len)
+		return r;
+	if (fallocate(log->fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)(len + RESERVE_STEP)) == 0) {
+		log->reserved = end + len + RESERVE_STEP;
+		return 0;
+	}
+	if (errno == ENOSPC && fallocate(log->fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)len) == 0) {
+		log->reserved = end + len;
+		return 0;
+	}
+	if (errno == EOPNOTSUPP || errno == ENOSYS)
+		return 0;
+	return error_set_errno(err, errno, "no room for the transaction log");
 }
 
 static int fail_record(struct txlog *log, int r)

@@ -80,8 +80,8 @@ def check(mount, name):
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     assert unannounced == 0, f"{unannounced} restarts without a barrier: {report}"
-    # One merged record is the switch to WAL; more would be comparisons that healed something.
-    assert report["merged"] == 1, report
+    # A merged record would be a comparison that healed something.
+    assert report["merged"] == 0, report
     return report
 
 

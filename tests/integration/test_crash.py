@@ -250,7 +250,7 @@ def test_stopped_daemon_goes_on_where_it_was(mounts, clients, folder, road):
         worker.client.run("db.close()")
     mount.unmount()
     assert not acked - rows(mount)
-    assert_captured(mount, "a.db", merged=1)
+    assert_captured(mount, "a.db", merged=0)
 
 
 def test_hung_clients_of_a_killed_stopped_daemon_are_released(mounts, clients):
@@ -294,7 +294,7 @@ def test_unmount_while_busy_changes_nothing(mounts, clients):
     client.sql("COMMIT")
     client.run("db.close()")
     mount.unmount()
-    report = assert_captured(mount, "a.db", merged=1)
+    report = assert_captured(mount, "a.db", merged=0)
     assert report["txid"] == 3
 
 
@@ -317,7 +317,7 @@ def test_stop_with_an_open_transaction_waits_and_says_for_whom(mounts, clients, 
         each.close()
     wait_for(lambda: not any(map(alive, mount.pids)), "the end of both processes")
     assert not mounted_at(mount.dir)
-    report = assert_captured(mount, "a.db", merged=1)
+    report = assert_captured(mount, "a.db", merged=0)
     assert report["txid"] == 8
 
 
@@ -460,5 +460,5 @@ def test_full_disk_of_the_log(small_disk, mounts, clients):
     client.many(10, INSERT)
     client.run("db.close()")
     mount.unmount()
-    report = assert_captured(mount, "a.db", merged=1)
+    report = assert_captured(mount, "a.db", merged=0)
     assert report["txid"] == 2 + 140

@@ -57,8 +57,14 @@ static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 off)
 {
 	struct file *file = (struct file *)f;
 
+	struct error err = ERROR_INIT;
+	int rc = SQLITE_OK;
+
 	if (the_telling && file->db != NULL)
-		database_writing(file->db, file->kind, (uint64_t)off, (uint64_t)n);
+		rc = report(database_writing(file->db, file->kind, (uint64_t)off, (uint64_t)n,
+					     &err), &err);
+	if (rc != SQLITE_OK)
+		return rc;
 	return INNER(f)->pMethods->xWrite(INNER(f), from, n, off);
 }
 
