@@ -24,28 +24,26 @@ static const char *mode_name(enum database_mode mode)
 }
 
 /* What people should know of how this database is captured. */
-static const char *capture_note(enum database_mode mode)
+static const char *capture_note(const struct database_status *status)
 {
-	switch (mode) {
-	case DATABASE_WAL_MODE:
-		return "every transaction";
-	case DATABASE_EMPTY:
+	if (status->mode == DATABASE_EMPTY)
 		return "nothing to capture yet";
-	default:
-		return "not yet transaction by transaction: rollback journal; one merged "
-		       "transaction when the database is closed or switched to WAL";
-	}
+	if (status->coarse)
+		return "by comparing: it commits without a journal that tells of it "
+		       "(journal_mode MEMORY or OFF, or synchronous=OFF), so that several "
+		       "transactions may be one";
+	return "every transaction";
 }
 
 /* The road a file of that database takes when it is opened next. */
-static const char *road_of(const struct filesystem_status *fs, enum database_mode mode,
+static const char *road_of(const struct filesystem_status *fs, bool cached_is_faster,
 			   enum config_capture capture)
 {
 	if (!fs->passthrough)
 		return fs->why_not != NULL ? fs->why_not : "passthrough is not available";
 	if (capture == CONFIG_CAPTURE_INTERCEPT)
 		return "capture = intercept";
-	if (mode == DATABASE_ROLLBACK)
+	if (cached_is_faster)
 		return "rollback journal: cached reads are faster";
 	return NULL;
 }
@@ -73,12 +71,12 @@ static json_t *database_json(const struct status_sources *sources,
 	if (database_status(db, &status, &ignored) < 0)
 		return NULL;
 	id_format(&status.id, hex);
-	why = road_of(fs, status.mode, sources->config->mount.capture);
+	why = road_of(fs, database_cached_is_faster(db), sources->config->mount.capture);
 	json = json_pack(
 		"{s:o, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:I, s:o, s:o, s:I, s:I, s:I, s:b, "
 		"s:s?, s:{s:I, s:o, s:o}, s:{s:I, s:I, s:I}, s:o}",
 		"name", shown_name_json(status.name), "id", hex, "role", "primary", "mode",
-		mode_name(status.mode), "capture", capture_note(status.mode), "road",
+		mode_name(status.mode), "capture", capture_note(&status), "road",
 		why == NULL ? "passthrough" : "intercept", "road_reason", why, "position",
 		position_json(&status.position), "txid", (json_int_t)status.position.txid,
 		"checksum", json_hex(status.position.checksum), "time", json_time(status.time_us),

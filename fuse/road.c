@@ -116,7 +116,7 @@ enum road roads_choose(struct roads *roads, struct database *db, enum database_f
 		return ROAD_PASSTHROUGH;
 	if (roads->capture == ROAD_INTERCEPT)
 		return ROAD_CACHED;
-	if (db != NULL && file == DATABASE_MAIN && database_mode(db) == DATABASE_ROLLBACK)
+	if (db != NULL && file == DATABASE_MAIN && database_cached_is_faster(db))
 		return ROAD_CACHED;
 	return ROAD_PASSTHROUGH;
 }

@@ -44,6 +44,20 @@ enum database_mode database_mode(struct database *db)
 	return header.read_version == 2 ? DATABASE_WAL_MODE : DATABASE_ROLLBACK;
 }
 
+bool database_cached_is_faster(struct database *db)
+{
+	enum database_mode mode = database_mode(db);
+	int fd CLEANUP_FD = -1;
+	struct stat st;
+
+	if (mode != DATABASE_OPAQUE)
+		return mode == DATABASE_ROLLBACK;
+	pthread_mutex_lock(&db->mutex);
+	fd = database_open_file(db, DATABASE_WAL, O_PATH);
+	pthread_mutex_unlock(&db->mutex);
+	return fd < 0 || (fstat(fd, &st) == 0 && st.st_size == 0);
+}
+
 /*
  * The first client: nobody may have touched the files since the last one. 1 = a
  * journal waits to be played back.

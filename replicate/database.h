@@ -45,6 +45,13 @@ char *database_name(struct database *db);
 /* Reads the header (blocks for one pread, outside any lock). */
 enum database_mode database_mode(struct database *db);
 
+/*
+ * Whether the kernel's page cache, with writes through the daemon, is the faster
+ * road for X: it is in rollback-journal mode, as its header says or, where that
+ * is encrypted, a missing -wal. Blocks for a read or two, outside any lock.
+ */
+bool database_cached_is_faster(struct database *db);
+
 /* ------------------------------------------------------- the filesystem's side */
 
 /* How a file is opened. */
