@@ -110,6 +110,7 @@ bool database_as_remembered(struct database *db)
 	struct evidence now;
 
 	return db->have_evidence && !db->suspect && db->log.position.generation != 0 &&
+	       !(db->told && written_any(&db->written)) &&
 	       database_take_evidence(db, &now, &ignored) == 0 &&
 	       memcmp(&now, &db->evidence, sizeof(now)) == 0;
 }

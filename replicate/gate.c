@@ -78,7 +78,7 @@ int gate_wal_write(struct database *db, uint64_t off, uint64_t len, struct error
 		    wal_frame_parse(head).n_pages == 0)
 			return 0;
 	}
-	if (frame <= db->tail.now.captured)
-		frame = db->tail.now.captured + 1; /* the WAL begins anew */
-	return gate_reserve(db, log_len(frame - db->tail.now.captured, page_size), err);
+	if (frame > db->tail.now.captured) /* else the WAL begins anew */
+		frame -= db->tail.now.captured;
+	return gate_reserve(db, log_len(frame, page_size), err);
 }

@@ -111,7 +111,7 @@ static int reconcile(struct database *db, bool was_clean, struct error *err)
 		r = compare_all(db, err);
 	if (r > 0) {
 		error_set(err, EAGAIN, "a rollback journal waits to be played back; captured %s",
-			  "when the database has been opened and closed");
+			  "when the database has been opened");
 		database_set_trouble(db, err);
 		return 0;
 	}
