@@ -67,12 +67,12 @@ void op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufs, off_
 	out.buf[0].fd = handle->fd;
 	out.buf[0].pos = off;
 	n = fuse_buf_copy(&out, bufs, 0);
+	if (dbnode.db != NULL)
+		database_wrote(dbnode.db, dbnode.file, (uint64_t)off, fuse_buf_size(&out));
 	if (n < 0) {
 		ops_reply(req, (int)n);
 		return;
 	}
-	if (dbnode.db != NULL)
-		database_wrote(dbnode.db, dbnode.file);
 	/* The kernel does not know what writing back a mapped page does to the times. */
 	if (fi->writepage)
 		ops_inval_attr(fs, handle->node);
@@ -178,6 +178,7 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	struct handle *in = handles_get(&fs->handles, fi_in->fh);
 	struct handle *out = handles_get(&fs->handles, fi_out->fh);
 	struct dbnode dbnode CLEANUP_DBNODE = { .db = NULL };
+	off_t at = off_out;
 	ssize_t n;
 	int r;
 
@@ -191,13 +192,15 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		ops_reply(req, r);
 		return;
 	}
-	n = copy_file_range(in->fd, &off_in, out->fd, &off_out, len, (unsigned)flags);
+	n = copy_file_range(in->fd, &off_in, out->fd, &at, len, (unsigned)flags);
+	if (n < 0)
+		n = -errno;
+	if (dbnode.db != NULL)
+		database_wrote(dbnode.db, dbnode.file, (uint64_t)off_out, len);
 	if (n < 0) {
-		ops_reply(req, errno == EXDEV || errno == ENOSYS ? -EOPNOTSUPP : -errno);
+		ops_reply(req, n == -EXDEV || n == -ENOSYS ? -EOPNOTSUPP : (int)n);
 		return;
 	}
-	if (dbnode.db != NULL)
-		database_wrote(dbnode.db, dbnode.file);
 	fuse_reply_write(req, (size_t)n);
 }
 

@@ -201,16 +201,16 @@ void database_released(struct database *db, enum database_file file)
 int database_writing(struct database *db, enum database_file file, uint64_t off, uint64_t len,
 		     struct error *err)
 {
-	if (file == DATABASE_MAIN)
-		written_note(&db->written, off, len);
 	if (file != DATABASE_WAL)
 		return 0;
 	LOCK_SCOPE(&db->mutex);
 	return gate_wal_write(db, off, len, err);
 }
 
-void database_wrote(struct database *db, enum database_file file)
+void database_wrote(struct database *db, enum database_file file, uint64_t off, uint64_t len)
 {
+	if (file == DATABASE_MAIN)
+		written_note(&db->written, off, len);
 	if (file == DATABASE_WAL)
 		tailer_ring(db);
 }

@@ -60,7 +60,7 @@ enum database_open {
 	/* Bytes that a client writes reach the backing file at once (not so for a
 	   -shm in the page cache of the mount). */
 	DATABASE_OPEN_VISIBLE = 1 << 1,
-	/* database_writing() is called before every write to the file. */
+	/* database_wrote() is called for every write to the file. */
 	DATABASE_OPEN_TOLD = 1 << 2,
 };
 
@@ -84,13 +84,15 @@ void database_released(struct database *db, enum database_file file);
 
 /*
  * The intercept road: a client writes len bytes at off of the file through the
- * daemon. writing is called before the write, wrote when it succeeded. A write
- * that may complete a commit in the WAL takes room in the log first. 0; -ENOSPC,
- * when there is none: the write must fail with it, and SQLite rolls back.
+ * daemon. Before a write that may complete a commit in the WAL room in the log is
+ * taken. 0; -ENOSPC, when there is none: the write must fail with it, and SQLite
+ * rolls back.
  */
 int database_writing(struct database *db, enum database_file file, uint64_t off, uint64_t len,
 		     struct error *err) MUST_CHECK;
-void database_wrote(struct database *db, enum database_file file);
+
+/* It has been written, or was tried; to be called before the client hears of it. */
+void database_wrote(struct database *db, enum database_file file, uint64_t off, uint64_t len);
 
 /* The calls in which SQLite makes a change final. */
 enum database_barrier {

@@ -56,7 +56,6 @@ static int f_read(sqlite3_file *f, void *to, int n, sqlite3_int64 off)
 static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 off)
 {
 	struct file *file = (struct file *)f;
-
 	struct error err = ERROR_INIT;
 	int rc = SQLITE_OK;
 
@@ -65,7 +64,10 @@ static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 off)
 					     &err), &err);
 	if (rc != SQLITE_OK)
 		return rc;
-	return INNER(f)->pMethods->xWrite(INNER(f), from, n, off);
+	rc = INNER(f)->pMethods->xWrite(INNER(f), from, n, off);
+	if (the_telling && file->db != NULL)
+		database_wrote(file->db, file->kind, (uint64_t)off, (uint64_t)n);
+	return rc;
 }
 
 static int f_truncate(sqlite3_file *f, sqlite3_int64 size)
