@@ -6,15 +6,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 /*
- * bench_workload KIND SYNCHRONOUS DATABASE WARM_UP
+ * bench_workload KIND JOURNAL_MODE SYNCHRONOUS DATABASE WARM_UP
  *
- * Makes a new database in WAL mode, does WARM_UP operations, prints "ready", and
- * then for each number read from stdin does as many operations and prints one
+ * Makes a new database; one that is not in WAL mode it closes, prints "made" and
+ * opens again after a line from stdin. Does WARM_UP operations, prints "ready",
+ * and then for each number read from stdin does as many operations and prints one
  * line: nanoseconds passed, and microseconds of its own CPU time in user and
  * system mode. At the end of stdin it closes and removes the database.
  */
@@ -24,6 +26,7 @@
 
 struct workload {
 	const char *path;
+	const char *journal_mode;
 	const char *synchronous;
 	sqlite3 *db;
 	sqlite3_stmt *stmt;
@@ -57,6 +60,20 @@ static void connect_to(struct workload *workload)
 	check(workload->db, sqlite3_open(workload->path, &workload->db), "open");
 	snprintf(pragma, sizeof(pragma), "PRAGMA synchronous=%s", workload->synchronous);
 	execute(workload->db, pragma);
+}
+
+/* SQLite answers with the mode that it is in, whatever was asked for. */
+static void set_journal_mode(struct workload *workload)
+{
+	sqlite3_stmt *stmt;
+	char pragma[64];
+
+	snprintf(pragma, sizeof(pragma), "PRAGMA journal_mode=%s", workload->journal_mode);
+	check(workload->db, sqlite3_prepare_v2(workload->db, pragma, -1, &stmt, NULL), pragma);
+	if (sqlite3_step(stmt) != SQLITE_ROW ||
+	    strcasecmp((const char *)sqlite3_column_text(stmt, 0), workload->journal_mode) != 0)
+		check(NULL, SQLITE_ERROR, pragma);
+	sqlite3_finalize(stmt);
 }
 
 /* The same rows in every run; what they hold hardly compresses. */
@@ -99,18 +116,23 @@ static void run_bulk(struct workload *workload, uint64_t n)
 	}
 }
 
+/* One row by its key, in a transaction of its own: it ends with the reset. */
+static void read_row(struct workload *workload)
+{
+	int64_t id = 1 + (int64_t)(mix(workload->n_done++) % N_READ_ROWS);
+
+	sqlite3_bind_int64(workload->stmt, 1, id);
+	if (sqlite3_step(workload->stmt) != SQLITE_ROW)
+		check(workload->db, SQLITE_CORRUPT, "read");
+	sqlite3_reset(workload->stmt);
+}
+
 static void run_reads(struct workload *workload, uint64_t n)
 {
-	while (n-- > 0) {
-		int64_t id = 1 + (int64_t)(mix(workload->n_done++) % N_READ_ROWS);
-		int r;
-
-		sqlite3_bind_int64(workload->stmt, 1, id);
-		r = sqlite3_step(workload->stmt);
-		if (r != SQLITE_ROW)
-			check(workload->db, SQLITE_CORRUPT, "read");
-		sqlite3_reset(workload->stmt);
-	}
+	while (n-- > 0)
+		read_row(workload);
+	if (sqlite3_txn_state(workload->db, NULL) != SQLITE_TXN_NONE)
+		check(NULL, SQLITE_MISUSE, "the last read has left its transaction open");
 }
 
 /* A connection for each query, and no other: -wal and -shm come and go. */
@@ -148,6 +170,26 @@ static const struct kind *find_kind(const char *name)
 		if (strcmp(kinds[i].name, name) == 0)
 			return &kinds[i];
 	return NULL;
+}
+
+/* As the row is measured: an existing database, unless it is in WAL mode. */
+static void make_database(struct workload *workload, const struct kind *kind)
+{
+	char line[64];
+
+	connect_to(workload);
+	set_journal_mode(workload);
+	execute(workload->db, kind->schema);
+	if (strcasecmp(workload->journal_mode, "WAL") != 0) {
+		check(workload->db, sqlite3_close(workload->db), "close");
+		puts("made");
+		if (fgets(line, sizeof(line), stdin) == NULL)
+			exit(1);
+		connect_to(workload);
+		set_journal_mode(workload);
+	}
+	check(workload->db, sqlite3_prepare_v2(workload->db, kind->sql, -1, &workload->stmt, NULL),
+	      kind->sql);
 }
 
 static int64_t now_ns(void)
@@ -192,23 +234,20 @@ static void remove_database(const char *path)
 int main(int argc, char **argv)
 {
 	struct workload workload = { 0 };
-	const struct kind *kind = argc == 5 ? find_kind(argv[1]) : NULL;
+	const struct kind *kind = argc == 6 ? find_kind(argv[1]) : NULL;
 	char line[64];
 
 	if (kind == NULL) {
-		fprintf(stderr, "bench_workload KIND SYNCHRONOUS DATABASE WARM_UP\n");
+		fprintf(stderr, "bench_workload KIND JOURNAL_MODE SYNCHRONOUS DATABASE WARM_UP\n");
 		return 64;
 	}
-	workload.synchronous = argv[2];
-	workload.path = argv[3];
+	workload.journal_mode = argv[2];
+	workload.synchronous = argv[3];
+	workload.path = argv[4];
 	remove_database(workload.path);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	connect_to(&workload);
-	execute(workload.db, "PRAGMA journal_mode=WAL");
-	execute(workload.db, kind->schema);
-	check(workload.db, sqlite3_prepare_v2(workload.db, kind->sql, -1, &workload.stmt, NULL),
-	      kind->sql);
-	kind->run(&workload, strtoull(argv[4], NULL, 10));
+	make_database(&workload, kind);
+	kind->run(&workload, strtoull(argv[5], NULL, 10));
 	puts("ready");
 	while (fgets(line, sizeof(line), stdin) != NULL)
 		measure(&workload, kind, strtoull(line, NULL, 10));
