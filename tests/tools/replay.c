@@ -10,86 +10,22 @@
  * begin with an empty database and there is no BASE.
  */
 #include "base/file.h"
-#include "replicate/apply.h"
 #include "replicate/page.h"
-#include "replicate/txlog.h"
+#include "tests/tools/roll.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 
-struct seen {
-	uint64_t n_records;
-	uint64_t n_merged;
-	uint64_t n_undoable;
-	uint64_t n_generations;
-	int64_t last_us;
-	bool time_went_back;
-};
-
-static int fail(const struct error *err, const struct seen *seen, int code)
+static int fail(const struct error *err, const struct roll *roll, int code)
 {
 	json_t *json = json_pack("{s:s, s:I}", "error", error_what(err), "records",
-				 (json_int_t)seen->n_records);
+				 (json_int_t)roll->n_records);
 
 	json_dumpf(json, stdout, 0);
 	printf("\n");
 	json_decref(json);
 	return code;
-}
-
-static void count(struct seen *seen, const struct record_header *header)
-{
-	seen->n_records++;
-	seen->n_merged += header->kind == RECORD_MERGED;
-	seen->n_undoable += (header->flags & RECORD_UNDOABLE) != 0;
-	seen->time_went_back |= header->time_us < seen->last_us;
-	seen->last_us = header->time_us;
-}
-
-/* Where the log begins, with what the file holds then. */
-static int begin(struct apply *apply, const struct log_header *head, struct error *err)
-{
-	struct point point = { head->base, head->extent, head->time_us };
-
-	if (head->extent.n_pages != 0)
-		return apply_adopt(apply, &point, NULL, NULL, err);
-	apply->at.position.generation = head->base.generation;
-	return 0;
-}
-
-static int replay(struct txlog *log, struct apply *apply, struct seen *seen, struct error *err)
-{
-	struct position from = txlog_oldest(log, NULL);
-	struct txlog_reader reader;
-	int r = txlog_reader_open(&reader, log, &from, err);
-
-	if (r == 0)
-		r = begin(apply, &reader.head, err);
-	while (r == 0) {
-		r = txlog_reader_next(&reader, err);
-		if (r == 2) {
-			/* A new generation that goes on from the position reached. */
-			if (reader.head.base.checksum != apply->at.position.checksum ||
-			    reader.head.base.txid != apply->at.position.txid)
-				r = error_set(err, EBADMSG, "the history jumps");
-			else
-				r = 0;
-			apply->at.position.generation = reader.head.base.generation;
-			seen->n_generations++;
-			continue;
-		}
-		if (r == 0) {
-			/* Applying reads the record to its end, which its header outlives. */
-			struct record_header header = reader.records.header;
-
-			r = apply_forward(apply, &reader.records, reader.head.base.generation, err);
-			if (r == 0)
-				count(seen, &header);
-		}
-	}
-	txlog_reader_close(&reader);
-	return r == 1 ? 0 : r;
 }
 
 /* The checksum of the file as it is, hashed anew page by page. */
@@ -107,7 +43,7 @@ static uint64_t scratch_checksum(int fd, struct extent extent)
 	return checksum;
 }
 
-static int report(struct txlog *log, int fd, const struct seen *seen, const struct apply *apply)
+static int report(struct txlog *log, int fd, const struct roll *roll, const struct apply *apply)
 {
 	uint64_t checksum = scratch_checksum(fd, apply->at.extent);
 	char text[32];
@@ -115,10 +51,10 @@ static int report(struct txlog *log, int fd, const struct seen *seen, const stru
 
 	snprintf(text, sizeof(text), "%016" PRIx64, checksum);
 	json = json_pack("{s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:s, s:b}", "records",
-			 (json_int_t)seen->n_records, "merged", (json_int_t)seen->n_merged,
-			 "undoable", (json_int_t)seen->n_undoable, "generations",
-			 (json_int_t)seen->n_generations + 1, "time_went_back",
-			 seen->time_went_back, "txid", (json_int_t)apply->at.position.txid,
+			 (json_int_t)roll->n_records, "merged", (json_int_t)roll->n_merged,
+			 "undoable", (json_int_t)roll->n_undoable, "generations",
+			 (json_int_t)roll->n_generations + 1, "time_went_back",
+			 roll->time_went_back, "txid", (json_int_t)apply->at.position.txid,
 			 "page_size", (json_int_t)apply->at.extent.page_size, "pages",
 			 (json_int_t)apply->at.extent.n_pages, "checksum", text, "checksum_ok",
 			 checksum == txlog_position(log, NULL, NULL).checksum);
@@ -148,7 +84,7 @@ int main(int argc, char **argv)
 	struct txlog_state state;
 	struct apply apply CLEANUP(apply_done) = { 0 };
 	struct txlog log CLEANUP(txlog_close) = { .fd = -1, .index_fd = -1 };
-	struct seen seen = { 0 };
+	struct roll roll = { 0 };
 	char path[64];
 	int state_fd;
 	int fd;
@@ -159,10 +95,10 @@ int main(int argc, char **argv)
 	state_fd = open(argv[1], O_RDONLY | O_DIRECTORY);
 	snprintf(path, sizeof(path), "db/%s", argv[2]);
 	if (txlog_open_read_only(&log, state_fd, path, &state, &err) < 0 || state.damaged)
-		return fail(&err, &seen, 1);
+		return fail(&err, &roll, 1);
 	if (state.fresh || (argc == 4 && txlog_oldest(&log, NULL).txid != 0)) {
 		error_set(&err, ENOENT, "the log does not begin with an empty database");
-		return fail(&err, &seen, 2);
+		return fail(&err, &roll, 2);
 	}
 	fd = open(argv[3], O_RDWR | O_CREAT | O_EXCL, 0600);
 	r = fd < 0 ? error_set_errno(&err, errno, "cannot create %s", argv[3]) :
@@ -170,8 +106,8 @@ int main(int argc, char **argv)
 	if (r == 0 && argc == 5)
 		r = copy(argv[4], fd, &err);
 	if (r == 0)
-		r = replay(&log, &apply, &seen, &err);
+		r = roll_begin(&log, &apply, &err);
 	if (r == 0)
-		r = apply_finish(&apply, &err);
-	return r < 0 ? fail(&err, &seen, 1) : report(&log, fd, &seen, &apply);
+		r = roll_forward(&log, &apply, &roll, &err);
+	return r < 0 ? fail(&err, &roll, 1) : report(&log, fd, &roll, &apply);
 }
