@@ -18,11 +18,12 @@
  * COPY is a file for the database as it was found. The answer: the position
  * (generation, txid), records and how many of them are merged ones; after a
  * comparison wal_mode, commits (transactions in the WAL since the comparison
- * before), how many pages differ, and the first of them. Or "unsure": the
- * WAL-index cannot be read until a connection has read the database. Or "error",
- * and the program ends.
+ * before), changed (the database has another content than then), how many pages
+ * differ, and the first of them. Or "unsure": the WAL-index cannot be read until
+ * a connection has read the database. Or "error", and the program ends.
  */
 #include "base/file.h"
+#include "base/hash.h"
 #include "tests/tools/original.h"
 #include "tests/tools/roll.h"
 
@@ -39,7 +40,8 @@ struct followed {
 	char *id;
 	char *log_path;
 	struct apply apply;
-	struct original_mark mark; /* as compared last */
+	struct original_mark mark; /* of the original, as compared last */
+	uint64_t hash;		   /* of its pages */
 };
 
 struct follow {
@@ -150,6 +152,17 @@ static int write_copy(const char *path, const struct original *original, struct 
 	return file_replace(AT_FDCWD, path, original->pages.data, original->pages.len, 0600, err);
 }
 
+/* For the next comparison; whether this one found another content than the last. */
+static bool remember(struct followed *followed, const struct original *original)
+{
+	uint64_t hash = hash64(original->pages.data, original->pages.len, 0);
+	bool changed = hash != followed->hash;
+
+	followed->mark = original->mark;
+	followed->hash = hash;
+	return changed;
+}
+
 static int look(struct follow *follow, struct followed *followed, const struct command *command,
 		json_t *answer, struct error *err)
 {
@@ -165,9 +178,9 @@ static int look(struct follow *follow, struct followed *followed, const struct c
 		r = write_copy(command->copy, &original, err);
 	if (r == 0)
 		r = compare(answer, &followed->apply, &original, err);
-	followed->mark = original.mark;
 	json_object_set_new(answer, "wal_mode", json_boolean(original.wal_mode));
 	json_object_set_new(answer, "commits", json_integer(original.n_commits));
+	json_object_set_new(answer, "changed", json_boolean(remember(followed, &original)));
 	return r;
 }
 
