@@ -61,9 +61,9 @@ class Model:
 
     def __init__(self, seed, rollback_modes=True, concurrent=True, savepoints=True):
         self.chance = random.Random(seed)
-        self.rollback_modes = rollback_modes
         self.concurrent = concurrent
         self.savepoints = savepoints
+        self.wal_share = self.chance.choice((0.2, 0.5, 0.9)) if rollback_modes else 1
         self.schemas = {}  # of each open connection: those it has attached
 
     def steps(self):
@@ -154,10 +154,10 @@ class Model:
         yield f"PRAGMA wal_autocheckpoint={self.chance.choice((1, 3, 10, 50, 200))}"
 
     def switch_journal(self, who, schema):
-        """Another journal mode, WAL half of the time."""
-        mode = self.chance.choice(ROLLBACK_MODES) if self.one_in(2) else "wal"
-        if not self.rollback_modes:
-            mode = "wal"
+        """Another journal mode."""
+        mode = "wal"
+        if self.chance.random() >= self.wal_share:
+            mode = self.chance.choice(ROLLBACK_MODES)
         yield Run(who, f"PRAGMA {schema}.journal_mode={mode}")
 
     # -- what a connection does
@@ -252,26 +252,29 @@ class Model:
         running = list(self.schemas) if self.concurrent else [min(self.schemas)]
         if victim is not None and not self.concurrent:
             running = [victim]
-        scripts = {who: self.script(who, victim is None) for who in running}
+        scripts = {who: self.script(who, len(running) == 1) for who in running}
         if victim is not None:
             del self.schemas[victim]
         return Together(scripts, victim, 10 ** self.chance.uniform(-4.5, -1.7))
 
-    def script(self, who, short):
-        """Statements for one connection, each transaction in one database."""
+    def script(self, who, alone):
+        """Statements for one connection; in several databases at once only when it is alone, as
+        two such could wait for each other."""
         lines = []
-        for _ in range(self.chance.randrange(5, 15 if short else 60)):
+        for _ in range(self.chance.randrange(5, 40)):
             schema = self.chance.choice(list(self.schemas[who]))
             kind = self.chance.random()
             if kind < 0.6:
-                lines.append(self.insert(schema, 0))
-            elif kind < 0.75:
                 lines.append(self.change(schema))
-            elif kind < 0.95:
-                inner = [self.change(schema) for _ in range(self.chance.randrange(1, 6))]
+            elif kind < 0.92:
+                schemas = self.schemas[who] if alone else (schema,)
+                n = self.chance.randrange(1, 6)
+                inner = [self.change(self.chance.choice(schemas)) for _ in range(n)]
                 lines += ["BEGIN", *inner, "COMMIT"]
-            else:
+            elif kind < 0.97:
                 lines.append(f"PRAGMA {schema}.wal_checkpoint({self.chance.choice(CHECKPOINTS)})")
+            else:
+                lines.append(f"VACUUM {schema}")
         return lines
 
     # -- statements

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import time
 
@@ -56,6 +57,7 @@ def state():
 
 def start(folder, names, exclusive, busy_ms):
     global db
+    schemas.clear()
     db = Database(f"{folder}/{names['main']}", busy_ms)
     errors = [attempt("PRAGMA locking_mode=EXCLUSIVE")[1]] if exclusive else []
     for schema, name in names.items():
@@ -217,6 +219,7 @@ class Round:
         self.make_client = make_client
         self.chance = random.Random(f"copies {seed}")
         self.follow = Follow(mount)
+        self.idle = []  # programs without a connection
         self.connections = {}
         self.databases = {name: Database(name) for name in sql_model.NAMES}
         self.history = collections.deque(maxlen=40)
@@ -258,8 +261,7 @@ class Round:
 
     def open(self, step):
         """Opens, and reads what a kill may have left."""
-        connection = Connection(self.make_client(module=self.module), step)
-        connection.client.run(PROGRAM)
+        connection = Connection(self.program(), step)
         (errors,) = self.tell(
             connection,
             f"start({str(self.mount.dir)!r}, {connection.names!r}, {step.exclusive!r}, {BUSY_MS})",
@@ -279,7 +281,13 @@ class Round:
             self.databases[name].steady = False
             self.check(name, [connection])
 
-    module = "apsw" if HAS_APSW else "sqlite3"
+    def program(self):
+        """One that has closed its connection, or a new one."""
+        if self.idle:
+            return self.idle.pop()
+        client = self.make_client(module="apsw" if HAS_APSW else "sqlite3")
+        client.run(PROGRAM)
+        return client
 
     def read(self, connection):
         """Has SQLite recover what it wants to."""
@@ -302,7 +310,7 @@ class Round:
             return
         self.leave_transaction(connection)
         connection.client.run("db.close()")
-        connection.client.close()
+        self.idle.append(connection.client)
         for name in connection.names.values():
             self.databases[name].steady = False
             if any(other.has(name) for other in self.connections.values()):
@@ -422,9 +430,9 @@ class Round:
         if answer and answer.get("wal_mode") and not database.wal_mode:
             self.mount.settle(database.name)
             settled = self.ask(database, verb, copy)
-            for key in ("records", "merged", "commits", "changed"):
+            for key in ("records", "merged", "commits"):
                 settled[key] += answer[key]
-            answer = settled
+            answer = {**settled, "changed": answer["changed"]}
         return answer
 
     def check(self, name, actors, announced=True, n_commits=None, counted=True):
@@ -533,6 +541,8 @@ class Round:
         for status in self.mount.status()["databases"]:
             assert status["since_mount"]["unannounced_restarts"] == 0, status
             assert not status["trouble"], status
+        for client in self.idle:
+            client.close()
         self.follow.close()
         self.mount.unmount()
         for database in there:
@@ -541,10 +551,11 @@ class Round:
 
     def check_alone(self, database, path):
         """SQLite's own check, and then its last close."""
-        client = self.make_client(path, module=self.module)
+        client = self.program()
+        client.run(f"db = Database({str(path)!r})")
         assert client.sql("PRAGMA integrity_check") == [["ok"]]
         client.run("db.close()")
-        client.close()
+        self.idle.append(client)
         database.unread = False
         self.wait_until_equal(database)
 
@@ -589,6 +600,7 @@ def run_seeds(make_mount, make_client, seconds, capture, hooks="", first=None):
             print(f"to repeat it: REPLITEDFS_SEED={seed}; the last steps:", *one.history, sep="\n")
             raise
         print(f"    {dict(one.counts)}")
+        shutil.rmtree(mount.root)
         seed += 1
 
 
