@@ -191,10 +191,12 @@ class Connection:
             and (self.journal(name) == "wal" or self.settings[name][2] == "normal")
         )
 
-    def may_be_killed(self):
-        """Whether its journals are such that SQLite survives it."""
-        journals = [self.journal(name) for name in self.names.values()]
-        return not {"memory", "off", None} & set(journals)
+    def may_be_killed(self, others):
+        """Whether SQLite survives it: in a transaction without a journal file it does not, nor
+        beside a connection without a journal, which then may damage the database."""
+        journals = {self.journal(name) for name in self.names.values()}
+        beside = {other.journal(name) for other in others for name in self.names.values()}
+        return journals.isdisjoint({"memory", "off", None}) and "off" not in beside
 
 
 class Database:
@@ -296,19 +298,17 @@ class Round:
 
     def leave_transaction(self, connection):
         """Without a rollback where SQLite could not do one."""
-        journals = {connection.journal(name) for name in connection.names.values()}
-        if connection.inside and not journals.isdisjoint({"off", None}):
-            _, error = self.tell(connection, "step('COMMIT')")
-            self.heard(error)
-        elif connection.inside and "memory" in journals:
-            self.tell(connection, "step('ROLLBACK')")
+        if connection.inside:
+            end = "ROLLBACK" if self.can_roll_back(connection) else "COMMIT"
+            self.heard(self.tell(connection, f"step('{end}')")[1])
 
     def close(self, step):
         """Closes; the last one's close captures what no commit announced."""
         connection = self.connections.pop(step.who, None)
         if connection is None:
             return
-        self.leave_transaction(connection)
+        if not self.can_roll_back(connection):
+            self.leave_transaction(connection)
         connection.client.run("db.close()")
         self.idle.append(connection.client)
         for name in connection.names.values():
@@ -370,7 +370,8 @@ class Round:
         for who, connection in running.items():
             busy_ms = BUSY_MS if held else PATIENT_MS
             connection.client.send(f"script({step.scripts[who]!r}, {busy_ms}, {BUSY_MS})")
-        cut_off = victim is not None and victim.may_be_killed()
+        others = [each for each in self.connections.values() if each is not victim]
+        cut_off = victim is not None and victim.may_be_killed(others)
         if cut_off:
             time.sleep(step.delay_s)
             victim.client.kill()
