@@ -25,8 +25,8 @@ MAX_STEPS = 700  # of one seed
 N_KEPT = 4  # copies of a database
 BUSY_MS, PATIENT_MS = 10, 200
 
-# Whether a rollback-journal database is captured at each commit, or at its last close.
-ROLLBACK_AT_COMMIT = False
+# Whether a rollback-journal database is captured at each commit, or only at its last close.
+ROLLBACK_AT_COMMIT = True
 
 # The system's SQLite must not checkpoint in two processes at once, and may leave frames
 # outside the WAL's checksums after ROLLBACK TO.
@@ -47,13 +47,19 @@ def attempt(text, *values):
     except sqlite.Error as error:
         return None, f"{type(error).__name__}: {error}"
 
+def writes(schema):
+    if sqlite.__name__ == "apsw":
+        return db.connection.txn_state(schema) == sqlite.SQLITE_TXN_WRITE
+    return db.connection.in_transaction
+
 def state():
     inside = db.connection.in_transaction
+    writing = [name for schema, name in schemas.items() if writes(schema)]
     found = {}
     for schema, name in schemas.items() if not inside else ():
         values = [attempt(f"PRAGMA {schema}.{setting}")[0] for setting in SETTINGS]
         found[name] = None if None in values else [rows[0][0] for rows in values]
-    return inside, found
+    return inside, writing, found
 
 def start(folder, names, exclusive, busy_ms):
     global db
@@ -138,12 +144,14 @@ class Connection:
         self.client = client
         self.names = dict(zip(sql_model.SCHEMAS, step.names))
         self.inside = False  # a transaction
+        self.writing = []  # names that this has changed, or may have
         self.settings = {}  # of each database: journal mode, synchronous, locking mode
         self.heap = {}  # whether its WAL-index is in its own memory
 
-    def said(self, inside, settings):
+    def said(self, inside, writing, settings):
         """Takes in what it says behind each step."""
         self.inside = inside
+        self.writing = writing
         for name, values in settings.items():
             before = self.settings.get(name)
             self.settings[name] = values
@@ -257,8 +265,8 @@ class Round:
 
     def tell(self, connection, code):
         """Runs code in the program; returns its first results."""
-        *results, inside, settings = connection.client.run(code)
-        connection.said(inside, settings)
+        *results, inside, writing, settings = connection.client.run(code)
+        connection.said(inside, writing, settings)
         return results
 
     def open(self, step):
@@ -378,8 +386,8 @@ class Round:
         for connection in running.values():
             if connection is victim and cut_off:
                 continue
-            errors, inside, settings = connection.client.answer()
-            connection.said(inside, settings)
+            errors, *state = connection.client.answer()
+            connection.said(*state)
             for error in set(errors):
                 self.heard(error)
         if victim is not None:
@@ -441,10 +449,10 @@ class Round:
         database = self.databases[name]
         if database.unread:
             return
-        inside = any(each.inside for each in self.connections.values() if each.has(name))
-        if inside and not database.wal_mode:
+        writing = any(name in each.writing for each in self.connections.values())
+        if writing and not database.wal_mode:
             answer = self.ask(database, "take")
-            if answer and database.steady:
+            if answer and database.steady and HAS_APSW:
                 assert answer["records"] == 0, f"{name}: a record before the commit: {answer}"
             return
         copy = None
