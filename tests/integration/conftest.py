@@ -10,6 +10,7 @@ import pytest
 
 from clients import Client
 from mount import BIN, Mount
+from servers import Server
 
 
 def pytest_collection_modifyitems(items):
@@ -90,6 +91,17 @@ def any_road(request):
 @pytest.fixture
 def clients(request):
     """Makes programs that use SQLite: clients(path, module=…); they end with the test."""
+    yield from make_programs(request, Client)
+
+
+@pytest.fixture
+def servers(request):
+    """Makes servers, not yet started: servers(command, log, env=…); they end with the test."""
+    yield from make_programs(request, Server)
+
+
+def make_programs(request, kind):
+    """The body of both."""
     # Made after the mounts, these end before them.
     for name in ("mounts", "ram_mounts"):
         if name in request.fixturenames:
@@ -97,10 +109,10 @@ def clients(request):
     made = []
 
     def make(*args, **options):
-        client = Client(*args, **options)
-        made.append(client)
-        return client
+        program = kind(*args, **options)
+        made.append(program)
+        return program
 
     yield make
-    for client in made:
-        client.clean_up()
+    for program in made:
+        program.clean_up()

@@ -302,6 +302,19 @@ def assert_captured(mount, name, records=None, merged=None, base=None):
     return report
 
 
+def assert_restores(mount, name, output):
+    """The backend of an unmounted folder has the database as it is, page by page, and sound."""
+    run_cli("restore", "--from", mount.backup, "--db", name, "--output", output)
+    copy = mount.root / "expected.db"
+    checkpointed_copy(mount.dir / name, copy)
+    differ = differing_pages(copy, output)
+    os.unlink(copy)
+    assert not differ, f"{len(differ)} pages differ, first {differ[:5]}"
+    connection = sqlite3.connect(f"file:{output}?immutable=1", uri=True)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
 def preload(source, to):
     """Compiles a small library for LD_PRELOAD from C source text."""
     path = pathlib.Path(to)
