@@ -119,7 +119,7 @@ static int next_segment(struct journal_reader *reader, struct error *err)
 	uint64_t at = (reader->at + sector - 1) / sector * sector;
 	enum journal_header_state state;
 	struct journal_header header;
-	const uint8_t *bytes;
+	const uint8_t *bytes = NULL;
 	int r;
 
 	if (reader->last || at + sector > reader->size)
@@ -138,7 +138,7 @@ static int next_segment(struct journal_reader *reader, struct error *err)
 int journal_reader_next(struct journal_reader *reader, struct journal_record *ret_record,
 			struct error *err)
 {
-	const uint8_t *bytes;
+	const uint8_t *bytes = NULL;
 	int r = 0;
 
 	while (reader->n_left == 0 && r == 0)
