@@ -89,27 +89,28 @@ int journal_reader_init(struct journal_reader *reader, int fd, const uint8_t *ke
 	return 0;
 }
 
-/* Finds len bytes at off, which the file has, in the buffer. */
-static int window(struct journal_reader *reader, uint64_t off, size_t len,
-		  const uint8_t **ret_bytes, struct error *err)
+/* The len bytes at off, which the file has, in the buffer; NULL with err set. */
+static const uint8_t *window(struct journal_reader *reader, uint64_t off, size_t len,
+			     struct error *err)
 {
 	size_t skip = off - reader->in_buffer_at;
+	size_t most;
+	ssize_t n;
 
-	if (off < reader->in_buffer_at || skip > reader->in_buffer ||
-	    reader->in_buffer - skip < len) {
-		size_t most = (size_t)MIN((uint64_t)reader->buffer_len, reader->size - off);
-		ssize_t n = file_pread(reader->fd, reader->buffer, most, (off_t)off);
-
-		if (n < 0)
-			return error_set_errno(err, (int)-n, "cannot read the rollback journal");
-		reader->in_buffer_at = off;
-		reader->in_buffer = (size_t)n;
-		skip = 0;
-		if ((size_t)n < len)
-			return error_set(err, EIO, "the rollback journal has become shorter");
-	}
-	*ret_bytes = reader->buffer + skip;
-	return 0;
+	if (off >= reader->in_buffer_at && skip <= reader->in_buffer &&
+	    reader->in_buffer - skip >= len)
+		return reader->buffer + skip;
+	most = (size_t)MIN((uint64_t)reader->buffer_len, reader->size - off);
+	n = file_pread(reader->fd, reader->buffer, most, (off_t)off);
+	reader->in_buffer_at = off;
+	reader->in_buffer = n > 0 ? (size_t)n : 0;
+	if (n >= (ssize_t)len)
+		return reader->buffer;
+	if (n < 0)
+		(void)!error_set_errno(err, (int)-n, "cannot read the rollback journal");
+	else
+		(void)!error_set(err, EIO, "the rollback journal has become shorter");
+	return NULL;
 }
 
 /* 0: in the next segment; 1: there is none; -errno. */
@@ -119,14 +120,13 @@ static int next_segment(struct journal_reader *reader, struct error *err)
 	uint64_t at = (reader->at + sector - 1) / sector * sector;
 	enum journal_header_state state;
 	struct journal_header header;
-	const uint8_t *bytes = NULL;
-	int r;
+	const uint8_t *bytes;
 
 	if (reader->last || at + sector > reader->size)
 		return 1;
-	r = window(reader, at, JOURNAL_HEADER_LEN, &bytes, err);
-	if (r < 0)
-		return r;
+	bytes = window(reader, at, JOURNAL_HEADER_LEN, err);
+	if (bytes == NULL)
+		return -err->code;
 	state = journal_header_parse(bytes, &header);
 	if (state == JOURNAL_HEADER_NONE || header.page_size != reader->first.page_size ||
 	    header.sector_size != reader->first.sector_size)
@@ -138,15 +138,17 @@ static int next_segment(struct journal_reader *reader, struct error *err)
 int journal_reader_next(struct journal_reader *reader, struct journal_record *ret_record,
 			struct error *err)
 {
-	const uint8_t *bytes = NULL;
-	int r = 0;
+	const uint8_t *bytes;
 
-	while (reader->n_left == 0 && r == 0)
-		r = next_segment(reader, err);
-	if (r == 0)
-		r = window(reader, reader->at, record_len(reader), &bytes, err);
-	if (r != 0)
-		return r;
+	while (reader->n_left == 0) {
+		int r = next_segment(reader, err);
+
+		if (r != 0)
+			return r;
+	}
+	bytes = window(reader, reader->at, record_len(reader), err);
+	if (bytes == NULL)
+		return -err->code;
 	*ret_record = (struct journal_record){
 		.pgno = be32_get(bytes),
 		.off = reader->at + 4,
