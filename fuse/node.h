@@ -63,6 +63,8 @@ struct node {
 	atomic_bool is_database;  /* db != NULL */
 	atomic_bool mapped_now;	  /* n_mapped > 0 */
 	atomic_bool mapped_once;  /* n_mapped was > 0 one day */
+	atomic_uint capability_sets; /* counts both ends of each setting of one */
+	atomic_uint no_capability_at; /* there was none when that was one less; 0: not known */
 
 	struct database *db;	  /* the table's mutex; a reference */
 	enum database_file file;  /* which of db's files */

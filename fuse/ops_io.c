@@ -102,7 +102,8 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 	dbnode.db = handle_database(&fs->handles, handle, &dbnode.file);
 	if (dbnode.db != NULL) {
 		/* The disk works while the engine captures; fdatasync() tells how it went. */
-		(void)!sync_file_range(handle->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+		if (dbnode.file == DATABASE_WAL)
+			(void)!sync_file_range(handle->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 		r = database_barrier_begin(dbnode.db, dbnode.file, DATABASE_SYNC, 0, &err);
 	}
 	if (r < 0) {

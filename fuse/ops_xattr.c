@@ -41,13 +41,42 @@ static int target_open(fuse_req_t req, fuse_ino_t ino, struct target *target)
 	return 0;
 }
 
+/*
+ * The kernel asks for this one before the first write after each refresh of the
+ * attributes, which for a database is once a commit: so that there is none is
+ * remembered, until one is being set.
+ */
+static bool is_capability(const char *name)
+{
+	return strcmp(name, "security.capability") == 0;
+}
+
+static bool has_no_capability(const struct node *node)
+{
+	return atomic_load(&node->no_capability_at) == atomic_load(&node->capability_sets) + 1;
+}
+
+static int set_capability(struct node *node, const struct target *target, const char *name,
+			  const char *value, size_t size, int flags)
+{
+	int r;
+
+	atomic_fetch_add(&node->capability_sets, 1);
+	r = setxattr(target->path, name, value, size, flags) < 0 ? -errno : 0;
+	atomic_fetch_add(&node->capability_sets, 1);
+	return r;
+}
+
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
 		 int flags)
 {
 	struct target target CLEANUP_TARGET = { .fd = -1 };
 	int r = target_open(req, ino, &target);
 
-	if (r == 0 && setxattr(target.path, name, value, size, flags) < 0)
+	if (r == 0 && is_capability(name))
+		r = set_capability(nodes_get(&ops_fs(req)->nodes, ino), &target, name, value,
+				   size, flags);
+	else if (r == 0 && setxattr(target.path, name, value, size, flags) < 0)
 		r = -errno;
 	ops_reply(req, r);
 }
@@ -62,19 +91,37 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	ops_reply(req, r);
 }
 
-void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+/* The value, of at most size bytes, or its length when that is 0; -errno. */
+static ssize_t get(fuse_req_t req, fuse_ino_t ino, const char *name, char *value, size_t size)
 {
 	struct target target CLEANUP_TARGET = { .fd = -1 };
-	char *value CLEANUP_FREE = size > 0 ? malloc(size) : NULL;
-	int r = target_open(req, ino, &target);
-	ssize_t n = 0;
+	struct node *node = nodes_get(&ops_fs(req)->nodes, ino);
+	unsigned sets = node != NULL ? atomic_load(&node->capability_sets) : 0;
+	ssize_t n;
+	int r;
 
-	if (r == 0 && size > 0 && value == NULL)
-		r = -ENOMEM;
-	if (r == 0)
-		n = getxattr(target.path, name, value, size);
-	if (r < 0 || n < 0)
-		ops_reply(req, r < 0 ? r : -errno);
+	if (node != NULL && is_capability(name) && has_no_capability(node)) {
+		ops_count(OPS_XATTR);
+		return -ENODATA;
+	}
+	r = target_open(req, ino, &target);
+	if (r < 0)
+		return r;
+	n = getxattr(target.path, name, value, size);
+	if (n < 0)
+		n = -errno;
+	if (n == -ENODATA && is_capability(name))
+		atomic_store(&node->no_capability_at, sets + 1);
+	return n;
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	char *value CLEANUP_FREE = size > 0 ? malloc(size) : NULL;
+	ssize_t n = size > 0 && value == NULL ? -ENOMEM : get(req, ino, name, value, size);
+
+	if (n < 0)
+		ops_reply(req, (int)n);
 	else if (size == 0)
 		fuse_reply_xattr(req, (size_t)n);
 	else

@@ -295,6 +295,22 @@ def test_programs_with_different_settings(mounts, clients, any_road):
     assert assert_captured(mount, "a.db", merged=0)["txid"] == 452
 
 
+def test_a_capability_set_after_writes_is_seen(mounts, road):
+    """The kernel asks for it before writes; that there was none is not remembered too long."""
+    mount = mounts(capture=road)
+    path = mount.dir / "program"
+    path.write_bytes(b"one")
+    os.utime(path, (1, 1))
+    with open(path, "ab") as file:
+        file.write(b"two")
+    capability = bytes.fromhex("0100000200040000000000000000000000000000")
+    os.setxattr(path, "security.capability", capability)
+    assert os.getxattr(path, "security.capability") == capability
+    os.removexattr(path, "security.capability")
+    with pytest.raises(OSError):
+        os.getxattr(path, "security.capability")
+
+
 # -- modes
 
 
