@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+static void count_comparison(void *arg, const char *name, uint64_t done, uint64_t total);
+
 void engine_open(struct engine *f)
 {
 	struct catalog_options options = {
@@ -18,6 +20,7 @@ void engine_open(struct engine *f)
 		.node_id = f->node_id,
 		.same_boot = f->same_boot,
 		.log_file_size = 1 << 20,
+		.progress = count_comparison,
 	};
 	struct error err = ERROR_INIT;
 	int r = catalog_open(&options, &f->catalog, &err);
@@ -74,6 +77,8 @@ int engine_teardown(void **state)
 	struct engine *f = *state;
 
 	engine_disk_full(false);
+	engine_log_room(ENGINE_LOG_HAS_ROOM);
+	mount_vfs_kill(MOUNT_VFS_ALIVE, 0);
 	if (f->catalog != NULL)
 		engine_close(f);
 	close(f->root_fd);
@@ -338,6 +343,53 @@ void engine_disk_full(bool full)
 
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static enum engine_log_room log_room;
+
+void engine_log_room(enum engine_log_room room)
+{
+	log_room = room;
+}
+
+/* The linker puts these in the place of the functions (meson.build). */
+int __real_txlog_flush(struct txlog *log, struct error *err);
+int __wrap_txlog_flush(struct txlog *log, struct error *err);
+int __real_txlog_reserve(struct txlog *log, uint64_t len, struct error *err);
+int __wrap_txlog_reserve(struct txlog *log, uint64_t len, struct error *err);
+
+int __wrap_txlog_flush(struct txlog *log, struct error *err)
+{
+	if (log_room == ENGINE_LOG_HAS_ROOM || txlog_pending(log) == 0)
+		return __real_txlog_flush(log, err);
+	if (log_room == ENGINE_LOG_FULL_ONCE)
+		log_room = ENGINE_LOG_HAS_ROOM;
+	txlog_discard(log);
+	return error_set(err, ENOSPC, "no room for a record (of the test)");
+}
+
+int __wrap_txlog_reserve(struct txlog *log, uint64_t len, struct error *err)
+{
+	if (log_room == ENGINE_LOG_HAS_ROOM)
+		return __real_txlog_reserve(log, len, err);
+	if (log_room != ENGINE_LOG_FULL)
+		return 0;
+	return error_set(err, ENOSPC, "no room to reserve (of the test)");
+}
+
+static unsigned n_comparisons;
+
+static void count_comparison(void *arg, const char *name, uint64_t done, uint64_t total)
+{
+	n_comparisons += done <= 1u << 20; /* the first report of each */
+}
+
+unsigned engine_comparisons(struct engine *f)
+{
+	unsigned n = n_comparisons;
+
+	n_comparisons = 0;
+	return n;
 }
 
 void engine_rows(sqlite3 *db, int n, int size)

@@ -95,4 +95,16 @@ void engine_kill(struct engine *f, sqlite3 *db);
 /* While set, no file can be written beyond its first byte: a full disk. */
 void engine_disk_full(bool full);
 
+/* The disk of the log is full, that of the database is not. */
+enum engine_log_room {
+	ENGINE_LOG_HAS_ROOM,
+	ENGINE_LOG_FULL,
+	ENGINE_LOG_FULL_UNSAID, /* nor can room be taken in advance there */
+	ENGINE_LOG_FULL_ONCE,	/* likewise, for one record */
+};
+void engine_log_room(enum engine_log_room room);
+
+/* How many times a database was hashed as a whole since this was asked last. */
+unsigned engine_comparisons(struct engine *f);
+
 #endif

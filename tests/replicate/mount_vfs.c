@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/replicate/mount_vfs.h"
 
+#include "replicate/journal.h"
+
 #include <errno.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -13,6 +15,32 @@ static bool the_visibility;
 static bool the_telling;
 static sqlite3_vfs the_vfs;
 static sqlite3_vfs *real;
+
+static enum mount_vfs_death the_death;
+static unsigned calls_to_death;
+static bool killed;
+
+void mount_vfs_kill(enum mount_vfs_death when, unsigned n_calls)
+{
+	the_death = when;
+	calls_to_death = n_calls;
+	killed = false;
+}
+
+bool mount_vfs_killed(void)
+{
+	return killed;
+}
+
+/* To be asked before every call that changes or syncs a file. */
+static bool is_dead(void)
+{
+	if (the_death == MOUNT_VFS_AFTER_CALLS && calls_to_death-- == 0) {
+		the_death = MOUNT_VFS_ALIVE;
+		killed = true;
+	}
+	return killed;
+}
 
 struct file {
 	sqlite3_file base;
@@ -59,6 +87,8 @@ static int f_write(sqlite3_file *f, const void *from, int n, sqlite3_int64 off)
 	struct error err = ERROR_INIT;
 	int rc = SQLITE_OK;
 
+	if (is_dead())
+		return SQLITE_IOERR;
 	if (the_telling && file->db != NULL)
 		rc = report(database_writing(file->db, file->kind, (uint64_t)off, (uint64_t)n,
 					     &err), &err);
@@ -76,6 +106,8 @@ static int f_truncate(sqlite3_file *f, sqlite3_int64 size)
 	struct error err = ERROR_INIT;
 	int rc;
 
+	if (is_dead())
+		return SQLITE_IOERR;
 	if (file->db == NULL)
 		return file->inner->pMethods->xTruncate(file->inner, size);
 	rc = report(database_barrier_begin(file->db, file->kind, DATABASE_TRUNCATE,
@@ -87,12 +119,25 @@ static int f_truncate(sqlite3_file *f, sqlite3_int64 size)
 	return rc;
 }
 
+static bool header_is_zero(sqlite3_file *journal)
+{
+	uint8_t head[JOURNAL_HEADER_LEN];
+
+	return journal->pMethods->xRead(journal, head, sizeof(head), 0) == SQLITE_OK &&
+	       journal_header_zeroed(head);
+}
+
 static int f_sync(sqlite3_file *f, int flags)
 {
 	struct file *file = (struct file *)f;
 	struct error err = ERROR_INIT;
 	int rc = SQLITE_OK;
 
+	if (the_death == MOUNT_VFS_AT_ZEROED_SYNC && file->kind == DATABASE_JOURNAL &&
+	    header_is_zero(file->inner))
+		killed = true;
+	if (is_dead())
+		return SQLITE_IOERR;
 	if (file->db != NULL)
 		rc = report(database_barrier_begin(file->db, file->kind, DATABASE_SYNC, 0, &err),
 			    &err);
@@ -267,6 +312,10 @@ static int v_delete(sqlite3_vfs *vfs, const char *path, int sync)
 	struct database *db = database_of(path, &kind);
 	int rc;
 
+	if (is_dead()) {
+		database_unref(db);
+		return SQLITE_IOERR;
+	}
 	if (db == NULL || kind == DATABASE_MAIN) {
 		database_unref(db);
 		return real->xDelete(real, path, sync);

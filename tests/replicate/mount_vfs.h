@@ -17,4 +17,18 @@
 void mount_vfs_register(struct catalog *catalog, const char *root, bool index_visible, bool told);
 void mount_vfs_unregister(void);
 
+/*
+ * The clients are killed: from then on nothing of what they do to files happens,
+ * until they are alive again. Close their connections in between.
+ */
+enum mount_vfs_death {
+	MOUNT_VFS_ALIVE,
+	MOUNT_VFS_AFTER_CALLS,	  /* that many more calls that change or sync a file */
+	MOUNT_VFS_AT_ZEROED_SYNC, /* instead of syncing a journal whose header is zero */
+};
+void mount_vfs_kill(enum mount_vfs_death when, unsigned n_calls);
+
+/* Whether it has happened. */
+bool mount_vfs_killed(void);
+
 #endif
