@@ -217,6 +217,7 @@ void database_unload(struct database *db)
 {
 	db->suspect |= db->lost;
 	db->lost = false;
+	db->told = false; /* until somebody has it open again anybody may write to it */
 	rollback_journal_close(db);
 	wal_tail_close_files(&db->tail);
 	wal_tail_reset(&db->tail);

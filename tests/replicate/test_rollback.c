@@ -292,6 +292,67 @@ static void records_can_be_undone(void **state)
 	sqlite3_close(db);
 }
 
+static void a_change_while_nobody_has_it_open(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "b.db");
+	char path[128];
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 200, 1000);
+	sqlite3_close(db);
+	mount_vfs_unregister();
+	snprintf(path, sizeof(path), "%s/b.db", f->root);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	engine_run(db, "UPDATE t SET b=randomblob(1000) WHERE a > 150");
+	sqlite3_close(db);
+	mount_vfs_register(f->catalog, f->root, f->index_visible, f->told);
+	db = engine_db(f, "b.db");
+	engine_run(db, "SELECT count(*) FROM t");
+	engine_expect(f, "b.db", 3, 1);
+	sqlite3_close(db);
+}
+
+static void after_a_dead_writer_nothing_is_compared(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "d.db");
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 300, 1500);
+	sqlite3_close(db);
+	db = engine_db(f, "d.db");
+	engine_comparisons(f);
+	engine_run(db, "PRAGMA cache_size=3; BEGIN; UPDATE t SET b=randomblob(1500) WHERE a %% 7 = 1");
+	mount_vfs_kill(MOUNT_VFS_AFTER_CALLS, 0);
+	sqlite3_close(db);
+	assert_true(mount_vfs_killed());
+	mount_vfs_kill(MOUNT_VFS_ALIVE, 0);
+	db = engine_db(f, "d.db");
+	engine_run(db, "INSERT INTO t(b) VALUES(1)");
+	engine_expect(f, "d.db", 3, 0);
+	sqlite3_close(db);
+	assert_int_equal(engine_comparisons(f), 0);
+}
+
+static void a_wal_left_behind_is_not_compared(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "l.db");
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b); PRAGMA journal_mode=WAL");
+	engine_rows(db, 300, 1500);
+	engine_comparisons(f);
+	for (int i = 0; i < 5; i++) {
+		engine_run(db, "INSERT INTO t(b) VALUES(1); PRAGMA wal_checkpoint");
+		engine_abandon(db);
+		db = engine_db(f, "l.db");
+	}
+	assert_int_equal(engine_comparisons(f), 0);
+	sqlite3_close(db);
+	engine_expect(f, "l.db", 0, 0);
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -461,6 +522,9 @@ int main(void)
 		CAPTURE_TEST(a_hot_journal_is_played_back),
 		CAPTURE_TEST(into_wal_mode_and_back),
 		CAPTURE_TEST(records_can_be_undone),
+		CAPTURE_TEST(a_change_while_nobody_has_it_open),
+		CAPTURE_TEST(after_a_dead_writer_nothing_is_compared),
+		CAPTURE_TEST(a_wal_left_behind_is_not_compared),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
