@@ -176,13 +176,16 @@ static void begin_main_sync(struct database *db)
 	(void)!end_transaction(db, false, &err);
 }
 
-static int begin_main(struct database *db, enum database_barrier what, struct error *err)
+static int begin_main(struct database *db, enum database_barrier what, uint64_t size,
+		      struct error *err)
 {
 	if (what == DATABASE_SYNC)
 		begin_main_sync(db);
 	if (what != DATABASE_TRUNCATE)
 		return 0;
-	db->rested = db->tail.page_size == 0 && database_as_remembered(db);
+	/* SQLite cuts off what it has not counted any more since its commit. */
+	db->rested = db->tail.page_size == 0 && size >= extent_bytes(db->log.extent) &&
+		     database_as_remembered(db);
 	return begin_main_truncate(db, err);
 }
 
@@ -194,7 +197,7 @@ static int begin_locked(struct database *db, enum database_file file, enum datab
 	if (db->ended || !db->loaded || hook_enabled("no-barrier"))
 		return 0;
 	if (file == DATABASE_MAIN)
-		return begin_main(db, what, err);
+		return begin_main(db, what, size, err);
 	if (file == DATABASE_JOURNAL)
 		return begin_journal(db, what, size, err);
 	r = capture_catch_up(db, err);

@@ -62,7 +62,7 @@ struct database {
 	bool left_hot; /* but for a transaction whose journal is still there */
 	bool coarse;   /* it commits in ways that no journal tells of */
 	uint64_t truncating_to; /* within a barrier on X */
-	bool rested;		/* X was as remembered when that began */
+	bool rested;		/* X was as remembered when that began, and nothing of it goes */
 	char *trouble;
 	struct log_repeat repeat;
 	uint64_t n_transactions;

@@ -353,6 +353,44 @@ static void a_wal_left_behind_is_not_compared(void **state)
 	engine_expect(f, "l.db", 0, 0);
 }
 
+/* As truncate(1) does, by way of the mount. */
+static void cut(struct engine *f, const char *name, uint64_t size)
+{
+	struct database *db = catalog_find(f->catalog, name);
+	unsigned flags = DATABASE_OPEN_VISIBLE | (f->told ? DATABASE_OPEN_TOLD : 0);
+	struct error err = ERROR_INIT;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", f->root, name);
+	assert_int_equal(database_opening(db, DATABASE_MAIN, flags, &err), 0);
+	assert_int_equal(database_barrier_begin(db, DATABASE_MAIN, DATABASE_TRUNCATE, size, &err), 0);
+	assert_int_equal(truncate(path, (off_t)size), 0);
+	database_barrier_end(db, DATABASE_MAIN, DATABASE_TRUNCATE, 0);
+	database_released(db, DATABASE_MAIN);
+	database_unref(db);
+}
+
+static void another_program_cuts_a_database_at_rest(void **state)
+{
+	static const char *const modes[] = { "DELETE", "WAL" };
+	struct engine *f = *state;
+
+	for (int i = 0; i < 2; i++) {
+		char name[32];
+		sqlite3 *db;
+
+		snprintf(name, sizeof(name), "c%d.db", i);
+		db = engine_db(f, name);
+		engine_run(db, "PRAGMA journal_mode=%s; CREATE TABLE t(a INTEGER PRIMARY KEY, b)",
+			   modes[i]);
+		engine_rows(db, 200, 1000);
+		sqlite3_close(db);
+		assert_int_equal(n_merged(f, name), 0);
+		cut(f, name, 8192);
+		assert_int_equal(n_merged(f, name), 1);
+	}
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -525,6 +563,7 @@ int main(void)
 		CAPTURE_TEST(a_change_while_nobody_has_it_open),
 		CAPTURE_TEST(after_a_dead_writer_nothing_is_compared),
 		CAPTURE_TEST(a_wal_left_behind_is_not_compared),
+		CAPTURE_TEST(another_program_cuts_a_database_at_rest),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
