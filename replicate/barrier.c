@@ -239,20 +239,24 @@ int database_barrier_begin(struct database *db, enum database_file file,
 /*
  * The WAL is gone or empty; what was in it must be in the database file by now,
  * whose looks are remembered to tell whether it is written without a WAL next.
+ * If nothing was in it, it says nothing of the database file.
  */
 static void end_wal_reset(struct database *db, enum database_barrier what)
 {
 	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	bool followed = db->tail.page_size != 0;
 
 	if (db->tail.now.captured != db->tail.now.announced || db->lost)
 		db->suspect = true;
-	database_forget_written(db);
 	db->lost = false;
 	wal_tail_reset(&db->tail);
 	if (what == DATABASE_UNLINK && db->tail.fd >= 0) {
 		close(db->tail.fd);
 		db->tail.fd = -1;
 	}
+	if (!followed)
+		return;
+	database_forget_written(db);
 	if (!db->suspect && database_remember_evidence(db, &ignored) < 0)
 		db->have_evidence = false;
 }

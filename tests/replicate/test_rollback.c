@@ -391,6 +391,31 @@ static void another_program_cuts_a_database_at_rest(void **state)
 	}
 }
 
+static void an_empty_wal_says_nothing_of_the_database(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "e.db");
+	struct database *database;
+	struct error err = ERROR_INIT;
+	char path[128];
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 200, 1000);
+	snprintf(path, sizeof(path), "%s/e.db-wal", f->root);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	/* Nothing shows this before the close. */
+	engine_run(db, "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; "
+		"UPDATE t SET b=randomblob(1000) WHERE a > 150");
+	database = catalog_find(f->catalog, "e.db");
+	assert_int_equal(database_barrier_begin(database, DATABASE_WAL, DATABASE_UNLINK, 0, &err),
+			 0);
+	unlink(path);
+	database_barrier_end(database, DATABASE_WAL, DATABASE_UNLINK, 0);
+	database_unref(database);
+	sqlite3_close(db);
+	engine_expect(f, "e.db", 3, 1);
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -564,6 +589,7 @@ int main(void)
 		CAPTURE_TEST(after_a_dead_writer_nothing_is_compared),
 		CAPTURE_TEST(a_wal_left_behind_is_not_compared),
 		CAPTURE_TEST(another_program_cuts_a_database_at_rest),
+		CAPTURE_TEST(an_empty_wal_says_nothing_of_the_database),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
