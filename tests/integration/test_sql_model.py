@@ -146,26 +146,25 @@ class Connection:
         self.inside = False  # a transaction
         self.writing = []  # names that this has changed, or may have
         self.settings = {}  # of each database: journal mode, synchronous, locking mode
-        self.heap = {}  # whether its WAL-index is in its own memory
 
     def said(self, inside, writing, settings):
         """Takes in what it says behind each step."""
         self.inside = inside
         self.writing = writing
-        for name, values in settings.items():
-            before = self.settings.get(name)
-            self.settings[name] = values
-            if values is None:
-                continue
-            journal, _, locking = values
-            if journal != "wal":
-                self.heap[name] = False
-            elif not before or before[0] != "wal":
-                self.heap[name] = locking == "exclusive"
+        self.settings.update(settings)
 
     def has(self, name):
         """Whether it has the database open."""
         return name in self.names.values()
+
+    def uses_index(self, name):
+        """Whether it has the WAL-index open; with exclusive locking it keeps one of its own."""
+        folder = f"/proc/{self.client.pid}/fd"
+        for fd in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(f"{folder}/{fd}").endswith(f"/{name}-shm"):
+                    return True
+        return False
 
     def holds(self):
         """Whether it may keep a lock between two steps."""
@@ -431,8 +430,8 @@ class Round:
     def look(self, database, copy=None):
         """Compares log and database, once the log has what is committed in the WAL."""
         users = [each for each in self.connections.values() if each.has(database.name)]
-        heap = any(each.heap.get(database.name) for each in users)
-        verb = "chain" if heap or not users else "index"
+        indexed = any(each.uses_index(database.name) for each in users)
+        verb = "index" if indexed else "chain"
         if database.wal_mode:
             self.mount.settle(database.name)
         answer = self.ask(database, verb, copy)
