@@ -7,7 +7,9 @@ REPLITEDFS_SEED repeats a seed that is printed.
 import collections
 import contextlib
 import importlib.util
+import itertools
 import json
+import math
 import os
 import random
 import re
@@ -21,6 +23,7 @@ import sql_model
 from mount import BUILD, assert_captured, differing_pages, run_cli, wait_for
 
 SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "20"))
+REPEATED = os.environ.get("REPLITEDFS_SEED")
 MAX_STEPS = 700  # of one seed
 N_KEPT = 4  # copies of a database
 BUSY_MS, PATIENT_MS = 10, 200
@@ -583,47 +586,60 @@ class Round:
         self.counts["restored"] += 1
 
 
-def run_seeds(make_mount, make_client, seconds, capture, hooks="", first=None):
+def run_seeds(make_mount, make_client, seconds, first, captures, hooks=None):
     """Seed after seed, each on a mount of its own, for some time."""
     end = time.monotonic() + seconds
-    seed = first if first is not None else random.randrange(1 << 30)
-    while time.monotonic() < end:
-        print(f"seed {seed}", flush=True)
+    for seed in itertools.count(first):
+        if time.monotonic() >= end:
+            break
+        options = {
+            "capture": captures[seed % len(captures)],
+            "hooks": hooks or ("hold-tailer" if seed // 2 % 2 else ""),
+        }
+        print(f"seed {seed}, {options}", flush=True)
         mount = make_mount(
             f"m{seed}",
             start=False,
-            capture=capture,
-            hooks=hooks or ("hold-tailer" if seed % 2 else ""),
+            **options,
             env={
                 "REPLITEDFS_MOUNT_LOG_MAX_SIZE": "4GiB",
                 "REPLITEDFS_MOUNT_LOG_FILE_SIZE": "1MiB",
             },
         )
         model = sql_model.Model(seed, concurrent=HAS_APSW, savepoints=HAS_APSW)
-        steps = (step for step, _ in zip(model.steps(), range(MAX_STEPS)))
         one = Round(mount, seed, make_client)
         try:
-            one.run(steps, end)
+            one.run(itertools.islice(model.steps(), MAX_STEPS), math.inf if REPEATED else end)
         except BaseException:
             print(f"to repeat it: REPLITEDFS_SEED={seed}; the last steps:", *one.history, sep="\n")
             raise
         print(f"    {dict(one.counts)}")
         shutil.rmtree(mount.root)
-        seed += 1
 
 
-def given_seed():
-    """The one to repeat."""
-    text = os.environ.get("REPLITEDFS_SEED")
-    return int(text) if text else None
+# Which road a database takes, and which a new one, is up to the mount with "auto".
+CAPTURES = {"passthrough": ("passthrough", "auto"), "intercept": ("intercept",)}
 
 
 def test_every_commit_is_in_the_log(ram_mounts, clients, road):
     """In all journal modes, with spills, savepoints, VACUUM, checkpoints, kills."""
-    run_seeds(ram_mounts, clients, SECONDS / 2, road, first=given_seed())
+    first = int(REPEATED) if REPEATED else random.randrange(1 << 30)
+    run_seeds(ram_mounts, clients, SECONDS / 2, first, CAPTURES[road])
 
 
-def test_without_the_barrier_the_model_fails(ram_mounts, clients):
-    """It is no empty test: with the barriers taken out some commit is not a record of its own."""
+# Faults, and seeds that meet them soon.
+FAULTS = {
+    "hold-tailer,no-barrier": 1,
+    "no-journal-pages": 1,
+    "no-new-pages": 1,
+    "no-freelist-leaves": 59,
+    "no-first-page-check": 32,
+}
+
+
+@pytest.mark.skipif(not HAS_APSW, reason="the seeds are those of a current SQLite")
+@pytest.mark.parametrize("hooks", FAULTS)
+def test_without_a_part_of_the_capture_the_model_fails(ram_mounts, clients, hooks):
+    """It is no empty test: whatever is taken out, some commit is not in the log as it should."""
     with pytest.raises(AssertionError, match="found by comparison only|records of|pages differ"):
-        run_seeds(ram_mounts, clients, 60, "passthrough", "hold-tailer,no-barrier", first=1)
+        run_seeds(ram_mounts, clients, 120, FAULTS[hooks], ["passthrough"], hooks)
