@@ -4,6 +4,7 @@
 import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 
 import pytest
@@ -72,6 +73,24 @@ def make_mounts(folder):
     yield make
     for mount in made:
         mount.clean_up()
+
+
+@pytest.fixture
+def small_disk(folder):
+    """A disk of 64 MB for the state of the mount `m`, which must be a mount of mounts()."""
+    image = folder / "disk"
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    state = folder / "m" / "state"
+    state.mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "-o", "loop", str(image), str(state)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"no loop mounts here: {done.stderr.strip()}")
+    yield state
+    subprocess.run(["umount", str(state)], check=True)
 
 
 @pytest.fixture(params=["passthrough", "intercept"])

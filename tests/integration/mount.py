@@ -326,6 +326,13 @@ def preload(source, to):
     return str(path)
 
 
+def fill_disk(disk, leave):
+    """Makes the file `ballast`, which takes all room of a disk but leave bytes."""
+    free = os.statvfs(disk)
+    with open(disk / "ballast", "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - leave)
+
+
 def list_state_logs(mount, name):
     """The files of a database's transaction log, oldest first."""
     return sorted(glob.glob(str(mount.state / "db" / mount.database_id(name) / "*.log")))

@@ -16,6 +16,7 @@ from clients import ClientError, private_mounts
 from mount import (
     alive,
     assert_captured,
+    fill_disk,
     list_state_logs,
     mounted_at,
     process_children,
@@ -411,33 +412,6 @@ def test_a_damaged_end_of_the_log_begins_a_new_generation(mounts, clients):
     assert int(position.split(":")[1]) >= 48
 
 
-@pytest.fixture
-def small_disk(folder):
-    """A folder with a disk of 64 MB of its own."""
-    image = folder / "disk"
-    with open(image, "wb") as file:
-        file.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
-    (folder / "m" / "state").mkdir(parents=True)
-    done = subprocess.run(
-        ["mount", "-o", "loop", str(image), str(folder / "m" / "state")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"no loop mounts here: {done.stderr.strip()}")
-    yield folder / "m" / "state"
-    subprocess.run(["umount", str(folder / "m" / "state")], check=True)
-
-
-def fill(disk, leave):
-    """A file that takes all room but leave bytes."""
-    free = os.statvfs(disk)
-    with open(disk / "ballast", "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - leave)
-
-
 def test_full_disk_of_the_log(small_disk, mounts, clients):
     """Row 21, passthrough: commits go on, checkpoints wait, the WAL keeps everything."""
     mount = mounts(capture="passthrough", env={"REPLITEDFS_MOUNT_LOG_MAX_SIZE": "1GiB"})
@@ -445,7 +419,7 @@ def test_full_disk_of_the_log(small_disk, mounts, clients):
     create(clients, path)
     client = clients(path)
     client.sql("PRAGMA wal_autocheckpoint=0")
-    fill(small_disk, 2 << 20)
+    fill_disk(small_disk, 2 << 20)
     client.many(30, "INSERT INTO t(v) VALUES(randomblob(200000))")
     wait_for(lambda: mount.database("a.db")["trouble"], "the trouble in status")
     assert "space" in mount.database("a.db")["trouble"], mount.database("a.db")
