@@ -2,7 +2,8 @@
 """Libraries for LD_PRELOAD that stop or kill a SQLite program at an exact point.
 
 Each acts once the file named by ARM exists; where it holds the program it makes the file
-ARM.there, and waits for ARM.go.
+ARM.there, and waits for ARM.go. Those that look at one kind of file only are told by AT how
+its name ends.
 """
 
 import os
@@ -17,11 +18,13 @@ COMMON = r"""
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static int armed(void)
@@ -62,6 +65,10 @@ static int fd_ends(int fd, const char *suffix)
 		return 0;
 	path[n] = '\0';
 	return ends(path, suffix);
+}
+static int is_at(int fd)
+{
+	return fd_ends(fd, getenv("AT"));
 }
 #define REAL(name, ...) ((__VA_ARGS__)dlsym(RTLD_NEXT, #name))
 """
@@ -144,7 +151,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t n, off_t off)
 }
 """
 
-# A commit in rollback mode is about to end.
+# A transaction in rollback mode is about to end.
 KILL_AT_UNLINK_OF_JOURNAL = r"""
 int unlink(const char *path)
 {
@@ -154,14 +161,133 @@ int unlink(const char *path)
 }
 """
 
+# A file has been cut or extended to a size other than 0.
+KILL_AFTER_TRUNCATION = r"""
+int ftruncate64(int fd, off_t size)
+{
+	int done = REAL(ftruncate64, int (*)(int, off_t))(fd, size);
+	if (size != 0 && is_at(fd) && armed())
+		die();
+	return done;
+}
+int ftruncate(int fd, off_t size) { return ftruncate64(fd, size); }
+"""
+
+# The header of a kept journal has been zeroed, which commits, but not synced.
+AFTER_ZEROING_OF_JOURNAL = r"""
+ssize_t pwrite64(int fd, const void *bytes, size_t n, off_t off)
+{
+	ssize_t done = REAL(pwrite64, ssize_t (*)(int, const void *, size_t, off_t))
+		(fd, bytes, n, off);
+	if (n == 28 && off == 0 && fd_ends(fd, "-journal") && armed())
+		act();
+	return done;
+}
+ssize_t pwrite(int fd, const void *bytes, size_t n, off_t off)
+{
+	return pwrite64(fd, bytes, n, off);
+}
+"""
+KILL_AFTER_ZEROING_OF_JOURNAL = "#define act die" + AFTER_ZEROING_OF_JOURNAL
+HOLD_AFTER_ZEROING_OF_JOURNAL = "#define act hold" + AFTER_ZEROING_OF_JOURNAL
+
+# The mount has refused a write.
+KILL_AT_REFUSED_WRITE = r"""
+ssize_t pwrite64(int fd, const void *bytes, size_t n, off_t off)
+{
+	ssize_t done = REAL(pwrite64, ssize_t (*)(int, const void *, size_t, off_t))
+		(fd, bytes, n, off);
+	if (done < 0 && is_at(fd) && armed())
+		die();
+	return done;
+}
+ssize_t pwrite(int fd, const void *bytes, size_t n, off_t off)
+{
+	return pwrite64(fd, bytes, n, off);
+}
+"""
+
+# A checkpointer has read the header of the WAL-index, and is about to read nBackfill, the
+# word behind it. Nothing is called in between: while it has the checkpoint lock the page
+# may not be touched, and is lent out for one instruction at a time until it is that word's.
+HOLD_BEFORE_READ_OF_BACKFILL = r"""
+#if !defined(__x86_64__)
+#error "steps through instructions of this processor only"
+#endif
+enum { BACKFILL = 96, CHECKPOINT_LOCK = 121, INDEX_HEAD = 4096, SINGLE_STEP = 0x100 };
+static char *index_map;
+static void on_touch(int sig, siginfo_t *info, void *context)
+{
+	greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
+	char *at = info->si_addr;
+	if (at < index_map || at >= index_map + INDEX_HEAD)
+		abort();
+	mprotect(index_map, INDEX_HEAD, PROT_READ | PROT_WRITE);
+	if (at == index_map + BACKFILL)
+		hold();
+	else
+		*flags |= SINGLE_STEP;
+}
+static void on_step(int sig, siginfo_t *info, void *context)
+{
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL] &= ~SINGLE_STEP;
+	mprotect(index_map, INDEX_HEAD, PROT_NONE);
+}
+static void watch_index(void)
+{
+	struct sigaction touch = { .sa_sigaction = on_touch, .sa_flags = SA_SIGINFO };
+	struct sigaction step = { .sa_sigaction = on_step, .sa_flags = SA_SIGINFO };
+	sigaction(SIGSEGV, &touch, NULL);
+	sigaction(SIGTRAP, &step, NULL);
+	mprotect(index_map, INDEX_HEAD, PROT_NONE);
+}
+void *mmap64(void *at, size_t len, int prot, int flags, int fd, off_t off)
+{
+	void *map = REAL(mmap64, void *(*)(void *, size_t, int, int, int, off_t))
+		(at, len, prot, flags, fd, off);
+	if (map != MAP_FAILED && fd >= 0 && off == 0 && fd_ends(fd, "-shm"))
+		index_map = map;
+	return map;
+}
+void *mmap(void *at, size_t len, int prot, int flags, int fd, off_t off)
+{
+	return mmap64(at, len, prot, flags, fd, off);
+}
+int fcntl64(int fd, int cmd, ...)
+{
+	va_list list;
+	void *arg;
+	int done;
+	va_start(list, cmd);
+	arg = va_arg(list, void *);
+	va_end(list);
+	done = REAL(fcntl64, int (*)(int, int, void *))(fd, cmd, arg);
+	if (cmd == F_SETLK && done == 0 && index_map != NULL && fd_ends(fd, "-shm")) {
+		const struct flock *lock = arg;
+		if (lock->l_type == F_WRLCK && lock->l_start == CHECKPOINT_LOCK && armed())
+			watch_index();
+	}
+	return done;
+}
+int fcntl(int fd, int cmd, ...)
+{
+	va_list list;
+	void *arg;
+	va_start(list, cmd);
+	arg = va_arg(list, void *);
+	va_end(list);
+	return fcntl64(fd, cmd, arg);
+}
+"""
+
 
 class Fault:
     """One library, and the file that arms it."""
 
-    def __init__(self, folder, source):
+    def __init__(self, folder, source, at=""):
         self.arm_file = pathlib.Path(folder) / "arm"
         library = preload(COMMON + source, pathlib.Path(folder) / "fault.so")
-        self.env = {"LD_PRELOAD": library, "ARM": str(self.arm_file)}
+        self.env = {"LD_PRELOAD": library, "ARM": str(self.arm_file), "AT": at}
 
     def arm(self):
         """From now on it acts."""
