@@ -27,6 +27,11 @@ def published_end(shm):
     return struct.unpack("=I", shm[16:20])[0]
 
 
+def published_backfill(shm):
+    """nBackfill in a WAL-index header."""
+    return struct.unpack("=I", shm[96:100])[0]
+
+
 def checksum(data, seed, order):
     """SQLite's WAL checksum, in the byte order '<' or '>'."""
     s0, s1 = seed
