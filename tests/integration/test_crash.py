@@ -12,7 +12,9 @@ import time
 
 import pytest
 
+import faults
 from clients import ClientError, private_mounts
+from faults import Fault
 from mount import (
     alive,
     assert_captured,
@@ -436,3 +438,117 @@ def test_full_disk_of_the_log(small_disk, mounts, clients):
     mount.unmount()
     report = assert_captured(mount, "a.db", merged=0)
     assert report["txid"] == 2 + 140
+
+
+class Accepted:
+    """What a program inserts that must not be told of a commit that is not there, or is."""
+
+    def __init__(self, client):
+        self.client = client
+        self.n = 0
+
+    def insert(self, size):
+        """Whether it could be inserted."""
+        try:
+            self.client.sql(f"INSERT INTO t(v) VALUES(randomblob({size}))")
+        except ClientError as error:
+            assert "database or disk is full" in str(error), error
+            assert self.client.run("db.connection.in_transaction") is False
+            return False
+        self.n += 1
+        return True
+
+
+COUNT = "SELECT count(*) FROM t"
+
+
+@pytest.mark.parametrize("hooks", ["", "no-passthrough"], ids=["", "unprivileged"])
+def test_full_disk_of_the_log_refuses_commits_that_it_sees(
+    small_disk, mounts, clients, folder, hooks
+):
+    """Row 21, intercept: SQLite rolls them back, and nobody ever sees anything of them."""
+    mount = mounts(
+        capture="intercept", hooks=hooks, env={"REPLITEDFS_MOUNT_LOG_MAX_SIZE": "1GiB"}
+    )
+    path = mount.dir / "a.db"
+    create(clients, path)
+    accepted = Accepted(clients(path))
+    client, other = accepted.client, clients(path)
+    fill_disk(small_disk, 100 << 10)
+    for size in (300_000, 100_000, 20_000):
+        while accepted.insert(size):
+            assert accepted.n < 100, "the disk does not get full"
+        assert client.sql(COUNT) == other.sql(COUNT) == [[accepted.n]]
+    client.sql("PRAGMA cache_size=10")
+    client.sql("BEGIN")
+    with pytest.raises(ClientError, match="database or disk is full"):
+        client.many(100, "INSERT INTO t(v) VALUES(randomblob(3000))")
+        client.sql("COMMIT")
+    assert client.run("db.connection.in_transaction") is False
+    assert client.sql(COUNT) == other.sql(COUNT) == [[accepted.n]]
+    fault = Fault(folder, faults.KILL_AT_REFUSED_WRITE, at="-wal")
+    for others in ("open", "gone"):
+        victim = clients(path, env=fault.env)
+        fault.arm()
+        with pytest.raises(ClientError, match="ended"):
+            victim.sql("INSERT INTO t(v) VALUES(randomblob(100000))")
+        fault.disarm()
+        if others == "gone":
+            client.kill()
+            other.kill()
+            accepted.client = client = clients(path)
+            other = clients(path)
+        assert client.sql(COUNT) == other.sql(COUNT) == [[accepted.n]]
+        assert other.sql("PRAGMA integrity_check") == [["ok"]]
+    os.unlink(small_disk / "ballast")
+    assert accepted.insert(300_000)
+    assert client.sql(COUNT) == other.sql(COUNT) == [[accepted.n]]
+    for each in (client, other):
+        each.run("db.close()")
+    mount.unmount()
+    report = assert_captured(mount, "a.db", merged=0)
+    assert report["txid"] == 2 + accepted.n
+
+
+def test_refused_checkpoints_lose_nothing(small_disk, mounts, clients):
+    """Nor do they end WAL mode by half: that waits, and commits go on, until there is room."""
+    mount = mounts(capture="passthrough", env={"REPLITEDFS_MOUNT_LOG_MAX_SIZE": "1GiB"})
+    path = mount.dir / "a.db"
+    create(clients, path)
+    fill_disk(small_disk, 2 << 20)
+    client = clients(path)
+    client.sql("PRAGMA wal_autocheckpoint=5")
+    client.many(30, "INSERT INTO t(v) VALUES(randomblob(200000))")
+    with pytest.raises(ClientError, match="disk"):
+        client.sql("PRAGMA journal_mode=DELETE")
+    assert client.sql("PRAGMA journal_mode") == [["wal"]]
+    client.many(10, INSERT)
+    assert client.sql(COUNT) == [[40]]
+    os.unlink(small_disk / "ballast")
+    assert client.sql("PRAGMA journal_mode=DELETE") == [["delete"]]
+    client.many(10, INSERT)
+    client.run("db.close()")
+    mount.unmount()
+    report = assert_captured(mount, "a.db", merged=0)
+    assert report["txid"] == 2 + 40 + 1 + 10
+
+
+@pytest.mark.parametrize("mode", ["WAL", "PERSIST"])
+def test_full_disk_of_the_log_keeps_nobody_out(small_disk, mounts, clients, mode):
+    """Programs that open the database while the log is behind can read it, and lose nothing."""
+    mount = mounts(capture="passthrough", env={"REPLITEDFS_MOUNT_LOG_MAX_SIZE": "1GiB"})
+    path = mount.dir / "a.db"
+    client = clients(path)
+    client.sql(f"PRAGMA journal_mode={mode}")
+    client.sql(TABLE)
+    fill_disk(small_disk, 100 << 10)
+    client.many(10, "INSERT INTO t(v) VALUES(randomblob(300000))")
+    assert mount.database("a.db")["trouble"]
+    client.run("db.close()")
+    reader = clients(path)
+    assert reader.sql(COUNT) == [[10]]
+    os.unlink(small_disk / "ballast")
+    reader.sql(INSERT)
+    reader.run("db.close()")
+    mount.unmount()
+    assert_captured(mount, "a.db")
