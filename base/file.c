@@ -164,6 +164,22 @@ int file_make_dir(int dir_fd, const char *path, mode_t mode, struct error *err)
 	return 0;
 }
 
+bool file_times_fine(int dir_fd)
+{
+	int fd CLEANUP_FD = openat(dir_fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct timespec last = { 0 };
+
+	for (int i = 0; i < 5; i++) {
+		struct stat st;
+
+		if (fd < 0 || pwrite(fd, "?", 1, 0) != 1 || fstat(fd, &st) < 0 ||
+		    (st.st_mtim.tv_sec == last.tv_sec && st.st_mtim.tv_nsec == last.tv_nsec))
+			return false;
+		last = st.st_mtim;
+	}
+	return true;
+}
+
 int file_lock(int fd, short type, off_t start, off_t len)
 {
 	struct flock lock = {

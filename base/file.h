@@ -52,6 +52,13 @@ int file_sync_dir(int dir_fd) MUST_CHECK;
  */
 int file_make_dir(int dir_fd, const char *path, mode_t mode, struct error *err) MUST_CHECK;
 
+/*
+ * Whether the file system of the folder dir_fd gives each write that somebody may
+ * see a time of its own (multigrain timestamps, since Linux 6.13), rather than
+ * that of the last clock tick. Tries it on a nameless file; false when it cannot.
+ */
+bool file_times_fine(int dir_fd) MUST_CHECK;
+
 /* Sets an OFD lock of type (F_RDLCK, F_WRLCK, F_UNLCK) without waiting. */
 int file_lock(int fd, short type, off_t start, off_t len) MUST_CHECK;
 

@@ -64,26 +64,43 @@ static void capture_later(struct database *db, struct error *err)
 	error_done(err);
 }
 
+/* Whether page 1 is another than the position's: so it is by every commit with a journal. */
+static bool first_page_changed(struct database *db)
+{
+	uint32_t page_size = db->log.extent.page_size;
+	uint8_t page[PAGE_SIZE_MAX];
+
+	if (page_size == 0)
+		return true;
+	return file_pread(db->main_fd, page, page_size, 0) != (ssize_t)page_size ||
+	       page_hash(1, page, page_size) != hashfile_get(&db->hashes, 1);
+}
+
 /*
  * The transaction of the journal ends. A commit is refused only for want of room
- * in the log: SQLite rolls it back then. In any other case the content is there
- * to be compared.
+ * in the log: SQLite rolls it back then. That must go on, even where it has left
+ * free pages changed; and in any other case too the content is there to be
+ * compared.
  */
 static int end_transaction(struct database *db, bool may_refuse, struct error *err)
 {
 	const uint8_t *kept = db->journal.have_head ? db->journal.head : NULL;
+	uint64_t n_before = db->n_transactions + db->n_merged;
+	bool waited = db->left_hot || db->suspect;
 	int r = rollback_commit(db, kept, err);
 
 	if ((r == -ENOSPC || r == -EDQUOT) && tailer_make_room(db)) {
 		error_done(err);
 		r = rollback_commit(db, kept, err);
 	}
-	if (r == 0)
+	if (r == 0 && (waited || db->n_transactions + db->n_merged != n_before))
 		database_set_trouble(db, NULL);
-	if (r == -EDQUOT)
-		r = -ENOSPC;
-	if (r == 0 || (may_refuse && r == -ENOSPC))
-		return r;
+	if (r == 0)
+		return 0;
+	if (may_refuse && (r == -ENOSPC || r == -EDQUOT) && first_page_changed(db)) {
+		database_set_trouble(db, err);
+		return -ENOSPC;
+	}
 	capture_later(db, err);
 	return 0;
 }
@@ -123,8 +140,10 @@ static int begin_journal_sync(struct database *db, struct error *err)
 		return 0;
 	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
 		return keep_head(db, head, err);
-	if (journal_header_zeroed(head))
+	if (journal_header_zeroed(head)) {
+		db->unmarked = true; /* exclusive locking commits like that */
 		return end_transaction(db, false, err);
+	}
 	return 0;
 }
 
@@ -173,6 +192,7 @@ static void begin_main_sync(struct database *db)
 	if (database_as_remembered(db))
 		return;
 	database_note_coarse(db);
+	db->unmarked = true;
 	(void)!end_transaction(db, false, &err);
 }
 

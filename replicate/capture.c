@@ -222,7 +222,9 @@ int capture_catch_up(struct database *db, struct error *err)
 		if (r > 0)
 			r = error_set(err, EAGAIN, "the database keeps changing under a comparison");
 	}
-	database_set_trouble(db, r < 0 ? err : NULL);
+	/* Without a WAL there was nothing to look at. */
+	if (r < 0 || db->tail.page_size != 0)
+		database_set_trouble(db, r < 0 ? err : NULL);
 	if (db->n_transactions + db->n_merged != n_before)
 		database_changed(db);
 	return r < 0 ? r : 0;

@@ -142,6 +142,7 @@ int catalog_open(const struct catalog_options *options, struct catalog **ret_cat
 	if (catalog == NULL)
 		return error_set(err, ENOMEM, "out of memory");
 	catalog->options = *options;
+	catalog->fine_times = file_times_fine(options->root_fd);
 	catalog->n_buckets = BUCKETS_MIN;
 	catalog->buckets = calloc(BUCKETS_MIN, sizeof(*catalog->buckets));
 	pthread_mutex_init(&catalog->mutex, NULL);
@@ -158,6 +159,11 @@ int catalog_open(const struct catalog_options *options, struct catalog **ret_cat
 	}
 	*ret_catalog = catalog;
 	return 0;
+}
+
+bool catalog_times_fine(const struct catalog *catalog)
+{
+	return catalog->fine_times;
 }
 
 /* Leaves the clean mark, when the last look at the files still holds. */

@@ -28,6 +28,7 @@ struct catalog {
 	uint8_t *pool[4];
 	size_t n_pool;
 	bool abandoned; /* leave no clean mark */
+	bool fine_times; /* of files in the backing folder, see file_times_fine() */
 	struct tailer tailer;
 };
 

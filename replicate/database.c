@@ -58,9 +58,29 @@ bool database_cached_is_faster(struct database *db)
 	return fd < 0 || (fstat(fd, &st) == 0 && st.st_size == 0);
 }
 
+/* A log without room keeps nobody out: what is not captured yet stays where it is. */
+static int excuse_full_log(struct database *db, int r, struct error *err)
+{
+	if (r != -ENOSPC && r != -EDQUOT)
+		return r;
+	database_set_trouble(db, err);
+	error_done(err);
+	return 1;
+}
+
+/* As database_settle(); 1 also when the log has no room for what it found. */
+static int settle_for_client(struct database *db, struct error *err)
+{
+	int r = database_settle(db, err);
+
+	if (r == -ENOSPC || r == -EDQUOT)
+		db->lost = true; /* a WAL that follows begins with a comparison */
+	return excuse_full_log(db, r, err);
+}
+
 /*
- * The first client: nobody may have touched the files since the last one. 1 = a
- * journal waits to be played back.
+ * The first client: nobody may have touched the files since the last one. 1 = not
+ * all is captured: a journal waits to be played back, or the log has no room.
  */
 static int first_open(struct database *db, struct error *err)
 {
@@ -72,7 +92,9 @@ static int first_open(struct database *db, struct error *err)
 	if (r == 0 && !db->suspect)
 		r = capture_catch_up(db, err);
 	if (r == 0)
-		r = database_settle(db, err);
+		r = settle_for_client(db, err);
+	else
+		r = excuse_full_log(db, r, err);
 	if (r < 0)
 		database_unload(db);
 	return r;
@@ -117,7 +139,7 @@ int database_opening(struct database *db, enum database_file file, unsigned flag
 		r = first_open(db, err);
 	/* What a rollback-mode database has become must be known before its first frame. */
 	if (r == 0 && file == DATABASE_WAL && create)
-		r = database_settle(db, err);
+		r = settle_for_client(db, err);
 	if (r < 0) {
 		if (first && db->loaded)
 			database_unload(db);

@@ -59,6 +59,8 @@ struct database {
 	bool untold;		/* X is open on a road that does not tell of writes */
 	struct evidence evidence; /* at the position */
 	bool have_evidence;
+	bool evidence_fresh; /* X was written so shortly before that its time may not change */
+	bool unmarked;	     /* it commits in ways that leave no mark in page 1 */
 	bool left_hot; /* but for a transaction whose journal is still there */
 	bool coarse;   /* it commits in ways that no journal tells of */
 	uint64_t truncating_to; /* within a barrier on X */
@@ -105,6 +107,8 @@ void database_changed(struct database *db); /* tells the observer */
 /* The fixed read buffer of capture: a pool, so that it is not one per database. */
 uint8_t *catalog_buffer_get(struct catalog *catalog);
 void catalog_buffer_put(struct catalog *catalog, uint8_t *buffer);
+/* Whether a write to a database always shows in its time. */
+bool catalog_times_fine(const struct catalog *catalog);
 #define CATALOG_BUFFER_LEN ((1u << 20) + 2 * (PAGE_SIZE_MAX + WAL_FRAME_HEADER_LEN))
 
 /* database_state.c: all with the mutex held */

@@ -10,6 +10,9 @@
 
 /* What a database holds while somebody uses it, and how its files look at rest. */
 
+/* Two of the kernel's slowest clock ticks (100 Hz): coarse file times lag so far at most. */
+#define TICK_US 20000
+
 static const char *const suffixes[DATABASE_N_FILES] = { "", "-wal", "-shm", "-journal" };
 
 int database_open_file(struct database *db, enum database_file file, int flags)
@@ -104,12 +107,21 @@ int database_continue_log(struct database *db, struct error *err)
 					 db->log.extent, &db->log.mark, err);
 }
 
+/*
+ * Whether the evidence shows every write since: by the change counter in page 1,
+ * or, where commits leave no mark there, by the file's time.
+ */
+static bool evidence_tells(const struct database *db)
+{
+	return db->have_evidence && (db->told || !db->unmarked || !db->evidence_fresh);
+}
+
 bool database_as_remembered(struct database *db)
 {
 	CLEANUP_ERROR struct error ignored = ERROR_INIT;
 	struct evidence now;
 
-	return db->have_evidence && !db->suspect && db->log.position.generation != 0 &&
+	return evidence_tells(db) && !db->suspect && db->log.position.generation != 0 &&
 	       !(db->told && written_any(&db->written)) &&
 	       database_take_evidence(db, &now, &ignored) == 0 &&
 	       memcmp(&now, &db->evidence, sizeof(now)) == 0;
@@ -119,7 +131,7 @@ bool database_main_as_remembered(struct database *db)
 {
 	struct stat st;
 
-	return db->have_evidence && fstat(db->main_fd, &st) == 0 &&
+	return db->have_evidence && !db->evidence_fresh && fstat(db->main_fd, &st) == 0 &&
 	       (uint64_t)st.st_size == db->evidence.size && mtime_ns(&st) == db->evidence.mtime_ns;
 }
 
@@ -236,6 +248,8 @@ int database_remember_evidence(struct database *db, struct error *err)
 	int r = database_take_evidence(db, &db->evidence, err);
 
 	db->have_evidence = r == 0;
+	db->evidence_fresh = !catalog_times_fine(db->catalog) &&
+			     clock_wall_us() - db->evidence.mtime_ns / 1000 < TICK_US;
 	return r;
 }
 
