@@ -124,6 +124,21 @@ static void index_opened(struct database *db, bool create, bool visible)
 	db->index_on_disk = visible;
 }
 
+/*
+ * What a rollback-mode database has become must be known before the first frame
+ * of its WAL, whose file may be there already, empty.
+ */
+static int wal_opening(struct database *db, bool create, struct error *err)
+{
+	int r = 0;
+
+	if (!create && db->tail.page_size == 0)
+		r = capture_catch_up(db, err);
+	if (r == 0 && (create || db->tail.page_size == 0))
+		return settle_for_client(db, err);
+	return excuse_full_log(db, r, err);
+}
+
 int database_opening(struct database *db, enum database_file file, unsigned flags,
 		     struct error *err)
 {
@@ -137,9 +152,8 @@ int database_opening(struct database *db, enum database_file file, unsigned flag
 	first = !database_in_use(db);
 	if (first)
 		r = first_open(db, err);
-	/* What a rollback-mode database has become must be known before its first frame. */
-	if (r == 0 && file == DATABASE_WAL && create)
-		r = settle_for_client(db, err);
+	if (r == 0 && file == DATABASE_WAL)
+		r = wal_opening(db, create, err);
 	if (r < 0) {
 		if (first && db->loaded)
 			database_unload(db);

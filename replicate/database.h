@@ -68,8 +68,8 @@ enum database_open {
  * A client is about to open (or create) one of the files; to be called before
  * the backing file is opened. flags: enum database_open. The first open of any
  * file of the database loads its log and page hashes, checks that nobody changed
- * it since (and captures what somebody did), and blocks for that. Creating -wal
- * captures what a rollback-mode database has become first. Every success is
+ * it since (and captures what somebody did), and blocks for that. Opening an empty
+ * -wal captures what a rollback-mode database has become first. Every success is
  * paired with one database_released().
  * 0, or -errno with the reason: the open must then fail with that errno.
  */

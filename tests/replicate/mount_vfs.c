@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct catalog *the_catalog;
 static const char *the_root;
@@ -280,9 +281,9 @@ static int v_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int 
 	file->inner = calloc(1, (size_t)real->szOsFile);
 	if (path != NULL && (flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL |
 				      SQLITE_OPEN_MAIN_JOURNAL))) {
-		int exists = 0;
+		/* SQLite's own notion of it leaves empty files out. */
+		bool exists = access(path, F_OK) == 0;
 
-		real->xAccess(real, path, SQLITE_ACCESS_EXISTS, &exists);
 		/* The file itself is there before it can become a database. */
 		if ((flags & SQLITE_OPEN_MAIN_DB) && !exists)
 			fclose(fopen(path, "w"));

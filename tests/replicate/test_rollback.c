@@ -416,6 +416,24 @@ static void an_empty_wal_says_nothing_of_the_database(void **state)
 	engine_expect(f, "e.db", 3, 1);
 }
 
+static void into_wal_mode_by_an_empty_wal_that_is_there(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "i.db");
+	char path[128];
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 200, 1000);
+	snprintf(path, sizeof(path), "%s/i.db-wal", f->root);
+	close(open(path, O_CREAT | O_WRONLY, 0600));
+	engine_run(db, "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF; "
+		"UPDATE t SET b=randomblob(1000) WHERE a > 150");
+	engine_run(db, "PRAGMA journal_mode=WAL; INSERT INTO t(b) VALUES(1)");
+	engine_expect(f, "i.db", 4, 1);
+	sqlite3_close(db);
+	engine_expect(f, "i.db", 4, 1);
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -590,6 +608,7 @@ int main(void)
 		CAPTURE_TEST(a_wal_left_behind_is_not_compared),
 		CAPTURE_TEST(another_program_cuts_a_database_at_rest),
 		CAPTURE_TEST(an_empty_wal_says_nothing_of_the_database),
+		CAPTURE_TEST(into_wal_mode_by_an_empty_wal_that_is_there),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
