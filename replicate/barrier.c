@@ -77,14 +77,14 @@ static bool first_page_changed(struct database *db)
 }
 
 /*
- * The transaction of the journal ends. A commit is refused only for want of room
- * in the log: SQLite rolls it back then. That must go on, even where it has left
- * free pages changed; and in any other case too the content is there to be
- * compared.
+ * The transaction of the journal ends; kept as for rollback_commit(). A commit is
+ * refused only for want of room in the log: SQLite rolls it back then. That must go
+ * on, even where it has left free pages changed; and in any other case too the
+ * content is there to be compared.
  */
-static int end_transaction(struct database *db, bool may_refuse, struct error *err)
+static int end_transaction(struct database *db, const uint8_t *kept, bool may_refuse,
+			   struct error *err)
 {
-	const uint8_t *kept = db->journal.have_head ? db->journal.head : NULL;
 	uint64_t n_before = db->n_transactions + db->n_merged;
 	bool waited = db->left_hot || db->suspect;
 	int r = rollback_commit(db, kept, err);
@@ -105,14 +105,6 @@ static int end_transaction(struct database *db, bool may_refuse, struct error *e
 	return 0;
 }
 
-static bool read_journal_head(struct database *db, uint8_t *head)
-{
-	int fd = rollback_journal_fd(db);
-
-	return fd >= 0 &&
-	       file_pread(fd, head, JOURNAL_HEADER_LEN, 0) == (ssize_t)JOURNAL_HEADER_LEN;
-}
-
 /*
  * The header is kept: PERSIST and exclusive locking zero it to commit, and then it
  * is too late to refuse that. So room in the log is taken now, about as much as
@@ -127,7 +119,8 @@ static int keep_head(struct database *db, const uint8_t *head, struct error *err
 		return 0;
 	memcpy(journal->head, head, JOURNAL_HEADER_LEN);
 	journal->have_head = true;
-	journal->quiet = database_main_as_remembered(db);
+	/* Before that nothing of the transaction is written to X. */
+	rollback_journal_note_quiet(db);
 	return fstat(journal->fd, &st) == 0 ? gate_reserve(db, 2 * (uint64_t)st.st_size, err) : 0;
 }
 
@@ -136,13 +129,14 @@ static int begin_journal_sync(struct database *db, struct error *err)
 	uint8_t head[JOURNAL_HEADER_LEN];
 	struct journal_header header;
 
-	if (!read_journal_head(db, head))
+	if (!rollback_journal_head(db, head))
 		return 0;
 	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
 		return keep_head(db, head, err);
 	if (journal_header_zeroed(head)) {
 		db->unmarked = true; /* exclusive locking commits like that */
-		return end_transaction(db, false, err);
+		return end_transaction(db, db->journal.have_head ? db->journal.head : NULL, false,
+				       err);
 	}
 	return 0;
 }
@@ -171,7 +165,7 @@ static int begin_journal(struct database *db, enum database_barrier what, uint64
 	if ((what == DATABASE_TRUNCATE && size != 0) || in_wal_mode(db))
 		return 0;
 	return what == DATABASE_SYNC ? begin_journal_sync(db, err) :
-				       end_transaction(db, true, err);
+				       end_transaction(db, NULL, true, err);
 }
 
 /*
@@ -186,14 +180,14 @@ static void begin_main_sync(struct database *db)
 
 	if (db->tail.page_size != 0 || db->n_open[DATABASE_WAL] != 0)
 		return;
-	if (read_journal_head(db, head) &&
+	if (rollback_journal_head(db, head) &&
 	    journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
 		return;
 	if (database_as_remembered(db))
 		return;
 	database_note_coarse(db);
 	db->unmarked = true;
-	(void)!end_transaction(db, false, &err);
+	(void)!end_transaction(db, NULL, false, &err);
 }
 
 static int begin_main(struct database *db, enum database_barrier what, uint64_t size,

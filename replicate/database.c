@@ -154,6 +154,8 @@ int database_opening(struct database *db, enum database_file file, unsigned flag
 		r = first_open(db, err);
 	if (r == 0 && file == DATABASE_WAL)
 		r = wal_opening(db, create, err);
+	if (file == DATABASE_JOURNAL)
+		rollback_journal_opening(db);
 	if (r < 0) {
 		if (first && db->loaded)
 			database_unload(db);

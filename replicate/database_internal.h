@@ -21,7 +21,8 @@
 struct journal_state {
 	int fd;		/* while it is looked at, or -1 */
 	bool have_head; /* head is its header, as it was synced last */
-	bool quiet;	/* nobody had written to the database by then */
+	bool quiet;	/* X was as it was captured when the transaction began */
+	bool unsure;	/* as far as its time can tell so shortly after a write */
 	uint8_t head[JOURNAL_HEADER_LEN];
 };
 

@@ -131,7 +131,7 @@ bool database_main_as_remembered(struct database *db)
 {
 	struct stat st;
 
-	return db->have_evidence && !db->evidence_fresh && fstat(db->main_fd, &st) == 0 &&
+	return db->have_evidence && fstat(db->main_fd, &st) == 0 &&
 	       (uint64_t)st.st_size == db->evidence.size && mtime_ns(&st) == db->evidence.mtime_ns;
 }
 

@@ -23,11 +23,12 @@
  *  3. the leaves listed in the freelist trunk pages that are in the journal: a
  *     page taken from the freelist is not journaled, its trunk is.
  *
- * Those whose hash differs are the transaction. That holds if nothing was
- * committed unseen since the last capture: the journal's copy of page 1, where
- * every commit leaves its mark, must be our page 1. A connection with exclusive
- * locking leaves that mark only once; then the file must have been untouched when
- * the journal was synced first. Otherwise all pages are compared.
+ * Those whose hash differs are the transaction. That holds if nothing was written
+ * unseen between the last capture and its begin: the file must have been untouched
+ * when the journal was opened or, for one that is kept open, synced first; and the
+ * journal's copy of page 1, where every commit leaves its mark but those of a
+ * connection with exclusive locking, must be our page 1. Otherwise all pages are
+ * compared.
  */
 
 /* A page that may have changed, or of which the journal has the version before. */
@@ -70,6 +71,36 @@ void rollback_journal_close(struct database *db)
 		close(db->journal.fd);
 	db->journal.fd = -1;
 	db->journal.have_head = false;
+	db->journal.quiet = false;
+}
+
+bool rollback_journal_head(struct database *db, uint8_t *head)
+{
+	int fd = rollback_journal_fd(db);
+
+	return fd >= 0 &&
+	       file_pread(fd, head, JOURNAL_HEADER_LEN, 0) == (ssize_t)JOURNAL_HEADER_LEN;
+}
+
+void rollback_journal_note_quiet(struct database *db)
+{
+	db->journal.quiet = database_main_as_remembered(db);
+	db->journal.unsure = db->evidence_fresh;
+}
+
+void rollback_journal_opening(struct database *db)
+{
+	struct journal_state *journal = &db->journal;
+	uint8_t head[JOURNAL_HEADER_LEN];
+
+	if (!db->loaded)
+		return;
+	/* Others look at it too, while its transaction is under way. */
+	if (journal->have_head && rollback_journal_head(db, head) &&
+	    memcmp(journal->head, head, sizeof(head)) == 0)
+		return;
+	journal->have_head = false;
+	rollback_journal_note_quiet(db);
 }
 
 bool rollback_journal_hot(struct database *db)
@@ -233,6 +264,13 @@ static int push_leaves(struct rollback *rollback, const struct journal_record *r
 	return r;
 }
 
+/* Whether nothing can have been written unseen before the transaction. */
+static bool began_quiet(struct rollback *rollback)
+{
+	return rollback->told || rollback->before.n_pages == 0 || rollback->db->journal.quiet ||
+	       hook_enabled("no-quiet-check");
+}
+
 /* Whether page 1 was, before the transaction, what we captured last. */
 static bool first_page_known(struct rollback *rollback, const uint8_t *page)
 {
@@ -247,14 +285,14 @@ static bool first_page_known(struct rollback *rollback, const uint8_t *page)
  */
 static int push_journal(struct rollback *rollback, struct error *err)
 {
-	struct database *db = rollback->db;
 	uint32_t n_pages = MAX(rollback->before.n_pages, rollback->journal.first.n_pages);
 	uint32_t lock_page = page_lock_number(rollback->after.page_size);
 	bool left_out = !rollback->told && hook_enabled("no-journal-pages");
-	bool known = rollback->told || rollback->before.n_pages == 0 || db->journal.quiet;
 	bool first_page_seen = rollback->told || rollback->before.n_pages == 0;
-	int r = 0;
+	int r = began_quiet(rollback) ? 0 : 1;
 
+	if (r != 0)
+		return r;
 	while (r == 0) {
 		struct journal_record record;
 
@@ -265,8 +303,7 @@ static int push_journal(struct rollback *rollback, struct error *err)
 			continue;
 		if (record.pgno == 1 && !first_page_seen) {
 			first_page_seen = true;
-			known = first_page_known(rollback, record.page);
-			if (!known)
+			if (!first_page_known(rollback, record.page))
 				return 1;
 		}
 		if (!left_out)
@@ -274,7 +311,10 @@ static int push_journal(struct rollback *rollback, struct error *err)
 		if (r == 0 && !rollback->told)
 			r = push_leaves(rollback, &record, n_pages, err);
 	}
-	return r < 0 ? r : known ? 0 : 1;
+	/* Without its copy of page 1 only the file's time tells. */
+	if (r >= 0 && !first_page_seen && rollback->db->journal.unsure)
+		return 1;
+	return MIN(r, 0);
 }
 
 static int by_page(const void *a, const void *b)
@@ -548,6 +588,7 @@ int rollback_commit(struct database *db, const uint8_t *kept, struct error *err)
 	if (r < 0)
 		return r;
 	db->journal.have_head = false;
+	db->journal.quiet = false;
 	db->left_hot = false;
 	return database_remember_evidence(db, err);
 }

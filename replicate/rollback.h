@@ -16,7 +16,7 @@
 
 /*
  * Takes in the transaction that ends now. kept: the journal's first header from
- * before it was zeroed, or NULL. Compares all pages where the journal does not
+ * before it was zeroed for that, or NULL. Compares all pages where the journal does not
  * tell. 0; or -errno: nothing was taken in, and the next call will.
  */
 int rollback_commit(struct database *db, const uint8_t *kept, struct error *err) MUST_CHECK;
@@ -39,8 +39,19 @@ int rollback_read_before(struct database *db, uint32_t pgno, uint64_t hash, uint
 /* Whether a journal is there that whoever opens the database next plays back. */
 bool rollback_journal_hot(struct database *db);
 
+/*
+ * A client is about to open (or create) the journal, perhaps to begin a transaction
+ * in it: notes what X looks like by then.
+ */
+void rollback_journal_opening(struct database *db);
+
+/* A transaction begins now at the latest: whether X is as it was captured. */
+void rollback_journal_note_quiet(struct database *db);
+
 /* The journal's descriptor, opened if it is there; or -1. It stays the database's. */
 int rollback_journal_fd(struct database *db);
+/* Reads its first JOURNAL_HEADER_LEN bytes to head; false when it has not as many. */
+bool rollback_journal_head(struct database *db, uint8_t *head);
 void rollback_journal_close(struct database *db);
 
 #endif

@@ -107,6 +107,8 @@ static int f_truncate(sqlite3_file *f, sqlite3_int64 size)
 	struct error err = ERROR_INIT;
 	int rc;
 
+	if (the_death == MOUNT_VFS_AT_SHRINK && file->kind == DATABASE_MAIN)
+		killed = true;
 	if (is_dead())
 		return SQLITE_IOERR;
 	if (file->db == NULL)

@@ -25,6 +25,7 @@ enum mount_vfs_death {
 	MOUNT_VFS_ALIVE,
 	MOUNT_VFS_AFTER_CALLS,	  /* that many more calls that change or sync a file */
 	MOUNT_VFS_AT_ZEROED_SYNC, /* instead of syncing a journal whose header is zero */
+	MOUNT_VFS_AT_SHRINK,	  /* instead of truncating the database */
 };
 void mount_vfs_kill(enum mount_vfs_death when, unsigned n_calls);
 
