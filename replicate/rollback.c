@@ -149,9 +149,10 @@ static void rollback_done(struct rollback *rollback)
 		catalog_buffer_put(rollback->db->catalog, rollback->buffer);
 }
 
-/* What was written counts again at the next capture. */
+/* What was written counts again at the next capture; unless it is not all known. */
 static void put_back(struct rollback *rollback)
 {
+	rollback->db->told &= rollback->told;
 	for (size_t i = 0; i < rollback->n_ranges; i++)
 		written_note(&rollback->db->written, rollback->ranges[i].off,
 			     rollback->ranges[i].end - rollback->ranges[i].off);

@@ -518,6 +518,29 @@ static void honest_commits_are_not_compared(void **state)
 	}
 }
 
+static void more_writes_than_are_counted_and_no_room(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "o.db");
+	struct database *database;
+
+	/* The pages that go to the blob come from the freelist: no journal has them. */
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 1000, 2000);
+	engine_run(db, "DELETE FROM t WHERE a > 100");
+	database = catalog_find(f->catalog, "o.db");
+	for (uint64_t i = 0; f->told && i < 300000; i++)
+		database_wrote(database, DATABASE_MAIN, 4096 + 2 * (i % 1000), 1);
+	database_unref(database);
+	engine_log_room(ENGINE_LOG_FULL_ONCE);
+	assert_int_not_equal(sqlite3_exec(db, "INSERT INTO t(b) VALUES(randomblob(400000))", NULL, NULL,
+					  NULL), SQLITE_OK);
+	engine_run(db, "INSERT INTO t(b) VALUES(1)");
+	equals(f, "o.db");
+	sqlite3_close(db);
+	equals(f, "o.db");
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -699,6 +722,7 @@ int main(void)
 		CAPTURE_TEST(unseen_commits_before_a_journal_that_is_not_synced),
 		CAPTURE_TEST(unseen_commits_behind_a_header_that_was_kept),
 		CAPTURE_TEST(honest_commits_are_not_compared),
+		CAPTURE_TEST(more_writes_than_are_counted_and_no_room),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
