@@ -642,7 +642,7 @@ FAULTS = {
     "no-journal-pages": 1,
     "no-new-pages": 1,
     "no-freelist-leaves": 59,
-    "no-first-page-check": 32,
+    "no-first-page-check,no-quiet-check": 32,
 }
 
 

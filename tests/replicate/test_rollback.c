@@ -198,6 +198,33 @@ static void unseen_commits_are_made_up_for(void **state)
 	}
 }
 
+/* Where the file's time does not tell (a coarse clock, one set back) page 1 does. */
+static void unseen_commits_at_an_old_time(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "old.db");
+	char path[128];
+	struct stat st;
+
+	engine_run(db, "PRAGMA journal_mode=PERSIST; CREATE TABLE t(a INTEGER PRIMARY KEY, b); "
+		"CREATE TABLE u(x)");
+	engine_rows(db, 200, 1000);
+	snprintf(path, sizeof(path), "%s/old.db", f->root);
+	for (int k = 0; k < 5; k++) {
+		assert_int_equal(stat(path, &st), 0);
+		engine_run(db, "PRAGMA synchronous=OFF");
+		engine_run(db, "UPDATE t SET b=randomblob(1000) WHERE a > 150");
+		assert_int_equal(utimensat(AT_FDCWD, path,
+					   (const struct timespec[]){ st.st_atim, st.st_mtim }, 0),
+				 0);
+		engine_run(db, "PRAGMA synchronous=FULL");
+		engine_run(db, "INSERT INTO u VALUES(%d)", k);
+		equals(f, "old.db");
+	}
+	sqlite3_close(db);
+	equals(f, "old.db");
+}
+
 static void modes_without_a_journal(void **state)
 {
 	static const char *const modes[] = { "MEMORY", "OFF" };
@@ -686,6 +713,11 @@ static void without_the_leaves_of_journaled_trunks_it_fails(void **state)
 	fails_with_hook("no-freelist-leaves", UNTOLD(pages_from_the_freelist_have_no_record));
 }
 
+static void without_the_check_of_page_1_it_fails(void **state)
+{
+	fails_with_hook("no-first-page-check", UNTOLD(unseen_commits_at_an_old_time));
+}
+
 static void without_the_checks_for_unseen_commits_it_fails(void **state)
 {
 	fails_with_hook("no-first-page-check,no-quiet-check",
@@ -708,6 +740,7 @@ int main(void)
 		CAPTURE_TEST(a_page_size_changes_in_rollback_mode),
 		CAPTURE_TEST(exclusive_locking_keeps_the_journal),
 		CAPTURE_TEST(unseen_commits_are_made_up_for),
+		CAPTURE_TEST(unseen_commits_at_an_old_time),
 		CAPTURE_TEST(modes_without_a_journal),
 		CAPTURE_TEST(a_hot_journal_is_played_back),
 		CAPTURE_TEST(into_wal_mode_and_back),
@@ -727,6 +760,7 @@ int main(void)
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
 		cmocka_unit_test(without_the_leaves_of_journaled_trunks_it_fails),
+		cmocka_unit_test(without_the_check_of_page_1_it_fails),
 		cmocka_unit_test(without_the_checks_for_unseen_commits_it_fails),
 	};
 
