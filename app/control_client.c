@@ -96,6 +96,8 @@ int control_connect(const char *dir, const char *socket_dir, struct error *err)
 	return path == NULL ? -ENOENT : connect_to(path, err);
 }
 
+#define ERRNO_MAX 4095
+
 /* The error in an answer, as the daemon set it; 0 when there is none. */
 static int answer_error(const json_t *answer, struct error *err)
 {
@@ -103,10 +105,11 @@ static int answer_error(const json_t *answer, struct error *err)
 	const char *what = json_string_value(json_object_get(error, "what"));
 	const char *why = json_string_value(json_object_get(error, "why"));
 	const char *fix = json_string_value(json_object_get(error, "fix"));
+	json_int_t code = json_integer_value(json_object_get(error, "code"));
 
 	if (error == NULL)
 		return 0;
-	error_set(err, (int)json_integer_value(json_object_get(error, "code")), "%s",
+	error_set(err, code > 0 && code <= ERRNO_MAX ? (int)code : EIO, "%s",
 		  what != NULL ? what : "the daemon refused");
 	error_exit(err, (int)json_integer_value(json_object_get(error, "exit_code")));
 	if (why != NULL)
