@@ -1,84 +1,85 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/document.h"
 
-#include "base/hash.h"
 #include "replicate/manifest.h"
-#include "replicate/owner.h"
-#include "replicate/upload_cursor.h"
+#include "replicate/page.h"
 
-#include <inttypes.h>
+#include <errno.h>
+#include <string.h>
 
-/*
- * The documents: manifest, owner, cursor. The first byte says whether the rest
- * is one as it is, or the JSON of one, which gets a right first line; and whose.
- */
+/* The input is a manifest, see document.h. */
 
-static void try_manifest(const uint8_t *data, size_t size)
+static void check_point(const struct point *point)
+{
+	struct extent extent = point->extent;
+
+	FUZZ_CHECK(extent.page_size == 0 ? extent.n_pages == 0 :
+					   page_size_valid(extent.page_size));
+}
+
+static void check_bounds(const struct manifest *manifest)
+{
+	FUZZ_CHECK(manifest->name != NULL && manifest->name[0] != '\0');
+	FUZZ_CHECK(manifest->n_generations <= MANIFEST_MAX_GENERATIONS);
+	FUZZ_CHECK(manifest->n_snapshots <= MANIFEST_MAX_SNAPSHOTS);
+	FUZZ_CHECK(manifest->n_gaps <= MANIFEST_MAX_GAPS);
+	for (size_t i = 0; i < manifest->n_generations; i++)
+		FUZZ_CHECK(manifest_find_generation(manifest,
+						    manifest->generations[i].generation) != NULL);
+	for (size_t i = 0; i < manifest->n_snapshots; i++)
+		check_point(&manifest->snapshots[i].point);
+	for (size_t i = 0; i < manifest->n_gaps; i++) {
+		check_point(&manifest->gaps[i].begin);
+		check_point(&manifest->gaps[i].end);
+	}
+}
+
+static void check_same(const struct manifest *a, const struct manifest *b)
+{
+	FUZZ_CHECK(memcmp(&a->node_id, &b->node_id, sizeof(a->node_id)) == 0);
+	FUZZ_CHECK(memcmp(&a->database_id, &b->database_id, sizeof(a->database_id)) == 0);
+	FUZZ_CHECK(strcmp(a->name, b->name) == 0 && a->ended == b->ended);
+	FUZZ_CHECK(a->term == b->term && a->written_us == b->written_us);
+	FUZZ_CHECK(a->n_generations == b->n_generations);
+	FUZZ_CHECK(a->n_snapshots == b->n_snapshots && a->n_gaps == b->n_gaps);
+	for (size_t i = 0; i < a->n_snapshots; i++)
+		FUZZ_CHECK(position_equal(&a->snapshots[i].point.position,
+					  &b->snapshots[i].point.position));
+}
+
+/* What was read is written as what reads the same. */
+static void check_again(const struct manifest *manifest)
 {
 	struct error err CLEANUP_ERROR = ERROR_INIT;
-	struct manifest manifest = { 0 };
+	struct buf text CLEANUP_BUF = { 0 };
+	struct buf same CLEANUP_BUF = { 0 };
 	struct manifest again = { 0 };
-	struct buf text CLEANUP_BUF = { 0 };
 
-	if (manifest_parse(data, size, &manifest, &err) < 0)
+	if (manifest_format(manifest, &text, &err) < 0) {
+		FUZZ_CHECK(err.code == EFBIG || err.code == ENOMEM);
 		return;
-	FUZZ_CHECK(manifest.name != NULL && manifest.n_snapshots <= MANIFEST_MAX_SNAPSHOTS);
-	FUZZ_CHECK(manifest_format(&manifest, &text, &err) == 0);
+	}
 	FUZZ_CHECK(manifest_parse(text.data, text.len, &again, &err) == 0);
-	FUZZ_CHECK(again.n_generations == manifest.n_generations);
+	check_same(manifest, &again);
+	FUZZ_CHECK(manifest_format(&again, &same, &err) == 0);
+	FUZZ_CHECK(same.len == text.len && memcmp(same.data, text.data, text.len) == 0);
 	manifest_done(&again);
-	manifest_done(&manifest);
-}
-
-static void try_owner(const uint8_t *data, size_t size)
-{
-	struct error err CLEANUP_ERROR = ERROR_INIT;
-	struct owner owner = { 0 };
-
-	if (owner_parse(data, size, &owner, &err) == 0)
-		FUZZ_CHECK(owner.name != NULL && owner.host != NULL);
-	owner_done(&owner);
-}
-
-static void try_cursor(const uint8_t *data, size_t size)
-{
-	struct error err CLEANUP_ERROR = ERROR_INIT;
-	struct upload_cursor cursor = { 0 };
-
-	if (upload_cursor_parse(data, size, &cursor, &err) == 0)
-		FUZZ_CHECK(layout_folder_valid(cursor.folder));
-	upload_cursor_done(&cursor);
-}
-
-static void (*const tries[])(const uint8_t *data, size_t size) = {
-	try_manifest, try_owner, try_cursor,
-};
-static const char *const kinds[] = { "manifest", "owner", "cursor" };
-
-/* Puts the right first line before the JSON. */
-static void try_json(unsigned what, const uint8_t *data, size_t size)
-{
-	struct buf text CLEANUP_BUF = { 0 };
-	uint64_t hash;
-
-	if (buf_printf(&text, "replitedfs %s 1 %08zx ", kinds[what], size) < 0)
-		return;
-	hash = hash64(data, size, hash64(text.data, text.len, 0));
-	if (buf_printf(&text, "%016" PRIx64 "\n", hash) < 0 || buf_append(&text, data, size) < 0)
-		return;
-	tries[what](text.data, text.len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	unsigned what;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct buf text CLEANUP_BUF = { 0 };
+	struct manifest manifest = { 0 };
 
-	if (size == 0)
+	if (!fuzz_document("manifest", data, size, &text))
 		return 0;
-	what = data[0] / 2 % ARRAY_LEN(tries);
-	if (data[0] % 2 == 0)
-		tries[what](data + 1, size - 1);
-	else
-		try_json(what, data + 1, size - 1);
+	if (manifest_parse(text.data, text.len, &manifest, &err) < 0) {
+		FUZZ_CHECK(err.what != NULL && err.code != 0);
+		return 0;
+	}
+	check_bounds(&manifest);
+	check_again(&manifest);
+	manifest_done(&manifest);
 	return 0;
 }

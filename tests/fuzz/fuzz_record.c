@@ -1,47 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/records.h"
 
-#include "base/bytes.h"
-#include "base/hash.h"
+#include "base/cleanup.h"
 #include "replicate/delta.h"
 #include "replicate/page.h"
 #include "replicate/record_reader.h"
 
 #include <string.h>
 
-/*
- * The input is a run of transaction records behind one byte, which says what to
- * put right in them first, since hardly a mutation would get past the hashes:
- * bit 0 the hashes of headers, bit 1 those of entries, bit 2 sizes beyond the end.
- */
-enum {
-	FIX_HEADER = 1 << 0,
-	FIX_ENTRIES = 1 << 1,
-	FIX_SIZE = 1 << 2,
-};
-
-#define R_SIZE 8
-#define R_ENTRIES_HASH 88
-#define R_HEADER_HASH 104
-
-static void fix_records(uint8_t *data, size_t size, unsigned what)
-{
-	while (size >= RECORD_HEADER_LEN) {
-		uint64_t len = le64_get(data + R_SIZE);
-
-		if ((what & FIX_SIZE) && len > size)
-			le64_put(data + R_SIZE, len = size);
-		if (len < RECORD_HEADER_LEN || len > size)
-			len = size;
-		if (what & FIX_ENTRIES)
-			le64_put(data + R_ENTRIES_HASH,
-				 hash64(data + RECORD_HEADER_LEN, len - RECORD_HEADER_LEN, 0));
-		if (what & FIX_HEADER)
-			le64_put(data + R_HEADER_HASH, hash64(data, R_HEADER_HASH, 0));
-		data += len;
-		size -= len;
-	}
-}
+/* The input is a run of transaction records behind a byte of what to put right in them. */
 
 static void check_entry(const struct record_header *header, const struct record_entry *entry,
 			const uint8_t *data)
@@ -104,13 +71,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t *copy CLEANUP_FREE = NULL;
 
-	if (size < 1 || size > 1 << 20)
+	if (size < 2 || size > 1 << 20)
 		return 0;
-	copy = malloc(size);
+	copy = malloc(size - 1);
 	if (copy == NULL)
 		return 0;
 	memcpy(copy, data + 1, size - 1);
-	fix_records(copy, size - 1, data[0]);
+	fuzz_fix_records(copy, size - 1, data[0]);
 	read_records(copy, size - 1);
 	return 0;
 }
