@@ -86,3 +86,40 @@ apt_update() {
 	apt_updated=1
 	apt-get update -o DPkg::Lock::Timeout=120 </dev/null
 }
+
+# Sets launcher to what a program with sanitizers is started by: the run-time
+# libraries of gcc 12 and clang 14 cannot cope with the address randomization of
+# newer kernels, which is off where one may.
+set_launcher() {
+	launcher=()
+	! setarch -R true 2>/dev/null || launcher=(setarch -R)
+}
+
+# The targets of tests/fuzz, by name.
+fuzz_targets() {
+	local file
+
+	for file in "$root"/tests/fuzz/fuzz_*.c; do
+		file=${file##*/fuzz_}
+		echo "${file%.c}"
+	done
+}
+
+# Builds them into build/fuzz: with clang, libFuzzer and sanitizers.
+build_fuzzers() {
+	CC=clang REPLITEDFS_TARGET=fuzzers "$root/scripts/build" "$root/build/fuzz" \
+		--buildtype=debugoptimized -Doptimization=1 -Dwerror=false -Db_lundef=false \
+		-Db_sanitize=address,undefined \
+		"-Dc_args=-fsanitize=fuzzer-no-link -gline-tables-only"
+}
+
+# fuzz NAME SECONDS FOLDER: runs a target on its corpus. New inputs go to FOLDER,
+# one that it fails on to build/fuzz/found.
+fuzz() {
+	local launcher found=$root/build/fuzz/found
+
+	set_launcher
+	mkdir -p "$3" "$found"
+	"${launcher[@]}" "$root/build/fuzz/tests/fuzz/fuzz_$1" -max_total_time="$2" \
+		-timeout=30 -artifact_prefix="$found/$1-" "$3" "$root/tests/fuzz/corpus/$1"
+}
