@@ -25,10 +25,8 @@ static int read_file(int dir_fd, const char *name, const char *suffix, struct bu
 }
 
 /* Cuts the pages, or adds zeros. */
-static int resize(struct original *original, uint32_t page_size, uint32_t n_pages,
-		  struct error *err)
+static int resize(struct original *original, size_t size, struct error *err)
 {
-	size_t size = (size_t)page_size * n_pages;
 	size_t before = original->pages.len;
 
 	if (size > before) {
@@ -39,11 +37,14 @@ static int resize(struct original *original, uint32_t page_size, uint32_t n_page
 		memset(added, 0, size - before);
 	}
 	original->pages.len = size;
-	original->extent = (struct extent){ n_pages != 0 ? page_size : 0, n_pages };
 	return 0;
 }
 
-/* What the file alone is: its header says how much of it counts. */
+/*
+ * What the file alone is: its header says how much of it counts. What is behind
+ * that stays in pages: a transaction in the WAL that makes the database longer
+ * may take it as it is.
+ */
 static int read_main(struct original *original, int dir_fd, const char *name, struct error *err)
 {
 	struct page_header header;
@@ -56,7 +57,8 @@ static int read_main(struct original *original, int dir_fd, const char *name, st
 		return error_set(err, EBADMSG, "%s is no database", name);
 	if (header.n_pages == 0)
 		header.n_pages = (uint32_t)(original->pages.len / header.page_size);
-	return resize(original, header.page_size, header.n_pages, err);
+	original->extent = (struct extent){ header.page_size, header.n_pages };
+	return 0;
 }
 
 struct wal_file {
@@ -127,14 +129,15 @@ static int put_frame(struct original *original, const struct wal_file *wal, uint
 	uint32_t page_size = wal->header.page_size;
 	const uint8_t *bytes = frame_at(wal, frame);
 	struct wal_frame parsed = wal_frame_parse(bytes);
+	size_t end = (size_t)parsed.pgno * page_size;
 	int r = 0;
 
 	if (parsed.pgno == 0)
 		return error_set(err, EBADMSG, "frame %u has no page", frame);
-	if (parsed.pgno > original->extent.n_pages)
-		r = resize(original, page_size, parsed.pgno, err);
+	if (end > original->pages.len)
+		r = resize(original, end, err);
 	if (r == 0)
-		memcpy(original->pages.data + (size_t)(parsed.pgno - 1) * page_size,
+		memcpy(original->pages.data + end - page_size,
 		       bytes + WAL_FRAME_HEADER_LEN, page_size);
 	return r;
 }
@@ -153,10 +156,12 @@ static int overlay(struct original *original, const struct wal_file *wal, uint32
 		if (frame > counted && wal_frame_parse(frame_at(wal, frame)).n_pages != 0)
 			original->n_commits += !is_padding(wal, frame);
 	}
-	if (r < 0 || end == 0)
-		return r;
-	return resize(original, wal->header.page_size,
-		      wal_frame_parse(frame_at(wal, end)).n_pages, err);
+	if (end != 0)
+		original->extent = (struct extent){
+			.page_size = wal->header.page_size,
+			.n_pages = wal_frame_parse(frame_at(wal, end)).n_pages,
+		};
+	return r;
 }
 
 static int read_wal(struct original *original, int dir_fd, const char *name, enum original_end end,
@@ -187,6 +192,8 @@ int original_read(struct original *original, int dir_fd, const char *name, enum 
 	r = read_main(original, dir_fd, name, err);
 	if (r == 0)
 		r = read_wal(original, dir_fd, name, end, since, err);
+	if (r == 0)
+		r = resize(original, extent_bytes(original->extent), err);
 	original->wal_mode = original->pages.len != 0 && original->pages.data[18] == 2;
 	return r;
 }
