@@ -112,7 +112,8 @@ enum road roads_choose(struct roads *roads, struct database *db, enum database_f
 	pthread_mutex_unlock(&roads->mutex);
 	if (!available)
 		return ROAD_CACHED;
-	if (db != NULL && file == DATABASE_SHM)
+	/* No commit can be refused or seen in what is written to these. */
+	if (db != NULL && (file == DATABASE_SHM || file == DATABASE_JOURNAL))
 		return ROAD_PASSTHROUGH;
 	if (roads->capture == ROAD_INTERCEPT)
 		return ROAD_CACHED;

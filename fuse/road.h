@@ -23,7 +23,7 @@ enum road {
 enum road_capture {
 	ROAD_AUTO,	       /* passthrough where it can be had and is faster */
 	ROAD_WANT_PASSTHROUGH, /* as auto, but no mount without passthrough */
-	ROAD_INTERCEPT,	       /* cached, but for -shm */
+	ROAD_INTERCEPT,	       /* cached, but for -shm and -journal */
 };
 
 struct roads {

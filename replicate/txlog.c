@@ -74,7 +74,8 @@ int txlog_index_read(struct txlog *log, const struct txlog_file *file, struct bu
 			break;
 		/* An index left by a crash may run ahead of its log. */
 		if (!txlog_index_parse(bytes, &entry) || entry.offset <= last ||
-		    entry.offset + RECORD_HEADER_LEN > file->end)
+		    file->end < RECORD_HEADER_LEN ||
+		    entry.offset > file->end - RECORD_HEADER_LEN)
 			break;
 		last = entry.offset;
 		if (buf_append(out, &entry, sizeof(entry)) < 0)
@@ -353,7 +354,8 @@ static int scan_last(struct txlog *log, struct txlog_state *state, struct error 
 	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", log->read_only ? O_RDONLY : O_RDWR);
 	CLEANUP_ERROR struct error found = ERROR_INIT;
 	uint64_t size = file->end;
-	uint64_t end;
+	uint64_t start = scan_start(log, file);
+	uint64_t end = start;
 	int r;
 
 	if (fd < 0)
@@ -362,8 +364,13 @@ static int scan_last(struct txlog *log, struct txlog_state *state, struct error 
 	log->extent = file->extent;
 	log->time_us = file->base_time_us;
 	log->mark = log->head.mark;
-	end = scan_start(log, file);
 	r = scan_records(log, fd, &end, size, &found);
+	/* An index point is written before its record, which a crash may have cut off. */
+	if ((r == 0 || r == -EBADMSG) && end == start && start != LOG_HEADER_LEN) {
+		error_done(&found);
+		end = LOG_HEADER_LEN;
+		r = scan_records(log, fd, &end, size, &found);
+	}
 	if (r == 0 || r == -EBADMSG) {
 		file->end = end;
 		if (!log->read_only)
