@@ -64,18 +64,6 @@ static void capture_later(struct database *db, struct error *err)
 	error_done(err);
 }
 
-/* Whether page 1 is another than the position's: so it is by every commit with a journal. */
-static bool first_page_changed(struct database *db)
-{
-	uint32_t page_size = db->log.extent.page_size;
-	uint8_t page[PAGE_SIZE_MAX];
-
-	if (page_size == 0)
-		return true;
-	return file_pread(db->main_fd, page, page_size, 0) != (ssize_t)page_size ||
-	       page_hash(1, page, page_size) != hashfile_get(&db->hashes, 1);
-}
-
 /*
  * The transaction of the journal ends; kept as for rollback_commit(). A commit is
  * refused only for want of room in the log: SQLite rolls it back then. That must go
@@ -97,7 +85,7 @@ static int end_transaction(struct database *db, const uint8_t *kept, bool may_re
 		database_set_trouble(db, NULL);
 	if (r == 0)
 		return 0;
-	if (may_refuse && (r == -ENOSPC || r == -EDQUOT) && first_page_changed(db)) {
+	if (may_refuse && (r == -ENOSPC || r == -EDQUOT) && rollback_refusable(db)) {
 		database_set_trouble(db, err);
 		return -ENOSPC;
 	}

@@ -159,6 +159,16 @@ int journal_reader_next(struct journal_reader *reader, struct journal_record *re
 	return 0;
 }
 
+bool journal_has_super(const struct journal_reader *reader)
+{
+	uint8_t bytes[sizeof(magic)];
+
+	return reader->size >= sizeof(bytes) &&
+	       file_pread(reader->fd, bytes, sizeof(bytes),
+			  (off_t)(reader->size - sizeof(bytes))) == (ssize_t)sizeof(bytes) &&
+	       memcmp(bytes, magic, sizeof(bytes)) == 0;
+}
+
 uint32_t journal_trunk_n_leaves(const uint8_t *page, uint32_t page_size, uint32_t n_pages)
 {
 	uint32_t next = be32_get(page);

@@ -87,6 +87,12 @@ int journal_reader_next(struct journal_reader *reader, struct journal_record *re
 			struct error *err) MUST_CHECK;
 
 /*
+ * Whether the journal ends with the name of a super-journal: it is that of one of
+ * several databases, which are all committed when the super-journal has gone.
+ */
+bool journal_has_super(const struct journal_reader *reader);
+
+/*
  * Whether page, of page_size bytes, could be a trunk page of the freelist
  * (section 1.5 of the file format) of a database of n_pages: the number of leaves
  * it lists, which are big-endian page numbers from byte JOURNAL_TRUNK_LEAVES on;

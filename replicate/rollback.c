@@ -594,6 +594,45 @@ int rollback_commit(struct database *db, const uint8_t *kept, struct error *err)
 	return database_remember_evidence(db, err);
 }
 
+/* Whether a page of the journal is another one in the database. */
+static bool journal_differs(struct rollback *rollback)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	struct journal_record record;
+
+	rollback->after.page_size = rollback->journal.first.page_size;
+	while (journal_reader_next(&rollback->journal, &record, &ignored) == 0) {
+		if (record.pgno == 0 || record.pgno > rollback->journal.first.n_pages)
+			continue;
+		if (read_main(rollback, record.pgno, rollback->page, &ignored) < 0)
+			return false;
+		if (memcmp(record.page, rollback->page, rollback->after.page_size) != 0)
+			return true;
+	}
+	return false;
+}
+
+bool rollback_refusable(struct database *db)
+{
+	struct rollback rollback CLEANUP(rollback_done) = {
+		.db = db,
+		.page = malloc(PAGE_SIZE_MAX),
+		.buffer = catalog_buffer_get(db->catalog),
+	};
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	uint8_t bytes[PAGE_HEADER_LEN];
+	struct page_header header;
+	int fd = rollback_journal_fd(db);
+
+	/* An encrypted page that is rolled back is not what it was either. */
+	return fd >= 0 && rollback.page != NULL && rollback.buffer != NULL &&
+	       file_pread(db->main_fd, bytes, sizeof(bytes), 0) == (ssize_t)sizeof(bytes) &&
+	       page_header_parse(bytes, &header) &&
+	       journal_reader_init(&rollback.journal, fd, NULL, rollback.buffer,
+				   CATALOG_BUFFER_LEN, &ignored) == 0 &&
+	       !journal_has_super(&rollback.journal) && journal_differs(&rollback);
+}
+
 int rollback_written(struct database *db, enum record_kind kind, struct error *err)
 {
 	int r = database_continue_log(db, err);

@@ -22,6 +22,13 @@
 int rollback_commit(struct database *db, const uint8_t *kept, struct error *err) MUST_CHECK;
 
 /*
+ * Whether the transaction that ends now is a commit that SQLite rolls back when the
+ * end of its journal fails; not so a rollback, or the rest of a commit of several
+ * databases.
+ */
+bool rollback_refusable(struct database *db);
+
+/*
  * Takes in what the pages that were written since the last capture make of the
  * database, which must be whole, as one record of that kind. 0; 1: not all of
  * them are known; -errno.

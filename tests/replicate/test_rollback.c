@@ -568,6 +568,59 @@ static void more_writes_than_are_counted_and_no_room(void **state)
 	equals(f, "o.db");
 }
 
+static void a_rollback_is_never_refused(void **state)
+{
+	struct engine *f = *state;
+
+	for (int i = 0; i < 4; i++) {
+		char name[32];
+		sqlite3 *db;
+
+		snprintf(name, sizeof(name), "r%d.db", i);
+		db = engine_db(f, name);
+		engine_run(db, "PRAGMA journal_mode=%s; PRAGMA synchronous=%d; "
+			"CREATE TABLE t(a INTEGER PRIMARY KEY, b)", i % 2 ? "TRUNCATE" : "DELETE", i / 2);
+		engine_rows(db, 1000, 2000);
+		engine_run(db, "DELETE FROM t WHERE a > 100");
+		engine_log_room(ENGINE_LOG_FULL_UNSAID);
+		/* Its pages come from the freelist, and stay changed when it is rolled back. */
+		assert_int_equal(sqlite3_exec(db, "INSERT INTO t(b) VALUES(randomblob(400000))", NULL,
+					      NULL, NULL), SQLITE_FULL);
+		engine_run(db, "SELECT count(*) FROM t; BEGIN; UPDATE t SET b=1; ROLLBACK");
+		/* Nor when there is more to capture than the transaction. */
+		engine_run(db, "PRAGMA synchronous=OFF; PRAGMA journal_mode=MEMORY; "
+			"UPDATE t SET b=1 WHERE a < 10; PRAGMA journal_mode=%s; PRAGMA cache_size=3; "
+			"BEGIN; UPDATE t SET b=randomblob(2000) WHERE a > 10; ROLLBACK; "
+			"SELECT count(*) FROM t", i % 2 ? "TRUNCATE" : "DELETE");
+		sqlite3_close(db);
+		db = engine_db(f, name);
+		engine_run(db, "SELECT count(*) FROM t");
+		engine_log_room(ENGINE_LOG_HAS_ROOM);
+		engine_run(db, "INSERT INTO t(b) VALUES(1)");
+		equals(f, name);
+		sqlite3_close(db);
+		equals(f, name);
+	}
+}
+
+/* The super-journal has gone by then. */
+static void a_commit_of_two_databases_is_never_refused_in_part(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "one.db");
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b); ATTACH 'file:%s/two.db' AS two; "
+		"CREATE TABLE two.u(x)", f->root);
+	engine_run(db, "BEGIN; INSERT INTO t VALUES(1, 1); INSERT INTO two.u VALUES(1)");
+	engine_log_room(ENGINE_LOG_FULL_UNSAID);
+	engine_run(db, "COMMIT; SELECT * FROM t, u");
+	engine_log_room(ENGINE_LOG_HAS_ROOM);
+	engine_run(db, "INSERT INTO t VALUES(2, 2); INSERT INTO two.u VALUES(2)");
+	equals(f, "one.db");
+	equals(f, "two.db");
+	sqlite3_close(db);
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -756,6 +809,8 @@ int main(void)
 		CAPTURE_TEST(unseen_commits_behind_a_header_that_was_kept),
 		CAPTURE_TEST(honest_commits_are_not_compared),
 		CAPTURE_TEST(more_writes_than_are_counted_and_no_room),
+		CAPTURE_TEST(a_rollback_is_never_refused),
+		CAPTURE_TEST(a_commit_of_two_databases_is_never_refused_in_part),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
