@@ -588,6 +588,7 @@ int rollback_commit(struct database *db, const uint8_t *kept, struct error *err)
 		r = compare_whole(db, err);
 	if (r < 0)
 		return r;
+	txlog_unreserve(&db->log);
 	db->journal.have_head = false;
 	db->journal.quiet = false;
 	db->left_hot = false;

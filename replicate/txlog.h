@@ -141,6 +141,9 @@ void txlog_discard(struct txlog *log);
  */
 int txlog_reserve(struct txlog *log, uint64_t len, struct error *err) MUST_CHECK;
 
+/* What it was taken for is in the log: gives back what is much more than the usual. */
+void txlog_unreserve(struct txlog *log);
+
 /* Bytes that wait for txlog_flush(). */
 static inline size_t txlog_pending(const struct txlog *log)
 {

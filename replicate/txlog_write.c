@@ -13,6 +13,9 @@
 /* Room is taken on the disk in steps of this many bytes. */
 #define RESERVE_STEP (1u << 20)
 
+/* With more than that it is worth giving some back. */
+#define RESERVE_KEPT (4 * RESERVE_STEP)
+
 /* Gives back the room behind the published end. */
 static void unreserve(struct txlog *log)
 {
@@ -240,6 +243,12 @@ int txlog_reserve(struct txlog *log, uint64_t len, struct error *err)
 	if (errno == EOPNOTSUPP || errno == ENOSYS)
 		return 0;
 	return error_set_errno(err, errno, "no room for the transaction log");
+}
+
+void txlog_unreserve(struct txlog *log)
+{
+	if (log->reserved > txlog_last(log).end + RESERVE_KEPT)
+		unreserve(log);
 }
 
 static int fail_record(struct txlog *log, int r)

@@ -6,6 +6,7 @@
 #include "replicate/database_internal.h"
 #include "tests/replicate/mount_vfs.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -621,6 +622,47 @@ static void a_commit_of_two_databases_is_never_refused_in_part(void **state)
 	sqlite3_close(db);
 }
 
+/* What the files of the log take on the disk. */
+static uint64_t log_room_taken(struct engine *f, struct database *db)
+{
+	char path[128];
+	uint64_t taken = 0;
+	struct dirent *item;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "%s/.replitedfs/%s", f->root, db->state_path);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((item = readdir(dir)) != NULL) {
+		struct stat st;
+
+		if (strstr(item->d_name, ".log") != NULL &&
+		    fstatat(dirfd(dir), item->d_name, &st, 0) == 0)
+			taken += (uint64_t)st.st_blocks * 512;
+	}
+	closedir(dir);
+	return taken;
+}
+
+static void the_room_of_a_large_transaction_is_given_back(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "g.db");
+	struct database *database;
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b, n INT)");
+	for (int i = 0; i < 5; i++)
+		engine_rows(db, 2000, 1000);
+	engine_run(db, "UPDATE t SET n=1");
+	database = catalog_find(f->catalog, "g.db");
+	/* A little of every page: the journal has them all. */
+	engine_run(db, "PRAGMA cache_size=100000; UPDATE t SET n=1-a%%2");
+	assert_in_range(log_room_taken(f, database), 1,
+			txlog_size(&database->log) + (5 << 20));
+	database_unref(database);
+	sqlite3_close(db);
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -811,6 +853,7 @@ int main(void)
 		CAPTURE_TEST(more_writes_than_are_counted_and_no_room),
 		CAPTURE_TEST(a_rollback_is_never_refused),
 		CAPTURE_TEST(a_commit_of_two_databases_is_never_refused_in_part),
+		CAPTURE_TEST(the_room_of_a_large_transaction_is_given_back),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
