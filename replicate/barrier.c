@@ -95,8 +95,8 @@ static int end_transaction(struct database *db, const uint8_t *kept, bool may_re
 
 /*
  * The header is kept: PERSIST and exclusive locking zero it to commit, and then it
- * is too late to refuse that. So room in the log is taken now, about as much as
- * the transaction may want.
+ * is too late to refuse that. So where transactions end like that room in the log is
+ * taken now, about as much as this one may want.
  */
 static int keep_head(struct database *db, const uint8_t *head, struct error *err)
 {
@@ -109,7 +109,9 @@ static int keep_head(struct database *db, const uint8_t *head, struct error *err
 	journal->have_head = true;
 	/* Before that nothing of the transaction is written to X. */
 	rollback_journal_note_quiet(db);
-	return fstat(journal->fd, &st) == 0 ? gate_reserve(db, 2 * (uint64_t)st.st_size, err) : 0;
+	if (!journal->zeroed || fstat(journal->fd, &st) < 0)
+		return 0;
+	return gate_reserve(db, 2 * (uint64_t)st.st_size, err);
 }
 
 static int begin_journal_sync(struct database *db, struct error *err)
@@ -122,6 +124,7 @@ static int begin_journal_sync(struct database *db, struct error *err)
 	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
 		return keep_head(db, head, err);
 	if (journal_header_zeroed(head)) {
+		db->journal.zeroed = true;
 		db->unmarked = true; /* exclusive locking commits like that */
 		return end_transaction(db, db->journal.have_head ? db->journal.head : NULL, false,
 				       err);
@@ -152,8 +155,10 @@ static int begin_journal(struct database *db, enum database_barrier what, uint64
 	/* Only that ends a transaction; SQLite cuts leftovers off before it commits. */
 	if ((what == DATABASE_TRUNCATE && size != 0) || in_wal_mode(db))
 		return 0;
-	return what == DATABASE_SYNC ? begin_journal_sync(db, err) :
-				       end_transaction(db, NULL, true, err);
+	if (what == DATABASE_SYNC)
+		return begin_journal_sync(db, err);
+	db->journal.zeroed = false;
+	return end_transaction(db, NULL, true, err);
 }
 
 /*

@@ -23,6 +23,7 @@ struct journal_state {
 	bool have_head; /* head is its header, as it was synced last */
 	bool quiet;	/* X was as it was captured when the transaction began */
 	bool unsure;	/* as far as its time can tell so shortly after a write */
+	bool zeroed;	/* the last transaction ended with its header, not with the file */
 	uint8_t head[JOURNAL_HEADER_LEN];
 };
 

@@ -101,6 +101,7 @@ enum engine_log_room {
 	ENGINE_LOG_FULL,
 	ENGINE_LOG_FULL_UNSAID, /* nor can room be taken in advance there */
 	ENGINE_LOG_FULL_ONCE,	/* likewise, for one record */
+	ENGINE_LOG_NO_ADVANCE,	/* there is room for records, but not as much as may be asked for */
 };
 void engine_log_room(enum engine_log_room room);
 

@@ -663,6 +663,30 @@ static void the_room_of_a_large_transaction_is_given_back(void **state)
 	sqlite3_close(db);
 }
 
+static void room_is_taken_in_advance_where_a_commit_cannot_be_refused(void **state)
+{
+	static const char *const modes[] = { "DELETE", "TRUNCATE", "PERSIST" };
+	struct engine *f = *state;
+
+	for (int i = 0; i < 3; i++) {
+		char name[32];
+		sqlite3 *db;
+		int rc;
+
+		snprintf(name, sizeof(name), "a%d.db", i);
+		db = engine_db(f, name);
+		engine_run(db, "PRAGMA journal_mode=%s; CREATE TABLE t(a INTEGER PRIMARY KEY, b)",
+			   modes[i]);
+		engine_log_room(ENGINE_LOG_NO_ADVANCE);
+		rc = sqlite3_exec(db, "INSERT INTO t VALUES(1, 1)", NULL, NULL, NULL);
+		assert_int_equal(rc, i == 2 ? SQLITE_FULL : SQLITE_OK);
+		engine_log_room(ENGINE_LOG_HAS_ROOM);
+		engine_run(db, "INSERT INTO t VALUES(2, 2)");
+		engine_expect(f, name, i == 2 ? 2 : 3, 0);
+		sqlite3_close(db);
+	}
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -854,6 +878,7 @@ int main(void)
 		CAPTURE_TEST(a_rollback_is_never_refused),
 		CAPTURE_TEST(a_commit_of_two_databases_is_never_refused_in_part),
 		CAPTURE_TEST(the_room_of_a_large_transaction_is_given_back),
+		CAPTURE_TEST(room_is_taken_in_advance_where_a_commit_cannot_be_refused),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
