@@ -10,6 +10,7 @@ import tempfile
 import pytest
 
 from clients import Client
+from follow import Follow
 from mount import BIN, Mount
 from servers import Server
 
@@ -91,6 +92,20 @@ def small_disk(folder):
         pytest.skip(f"no loop mounts here: {done.stderr.strip()}")
     yield state
     subprocess.run(["umount", str(state)], check=True)
+
+
+@pytest.fixture
+def follows():
+    """Mounts, with their logs compared as they grow: follows(mount) before that is started."""
+    made = []
+
+    def make(mount):
+        made.append(Follow(mount))
+        return made[-1]
+
+    yield make
+    for follow in made:
+        follow.close()
 
 
 @pytest.fixture(params=["passthrough", "intercept"])

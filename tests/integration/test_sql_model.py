@@ -8,20 +8,19 @@ import collections
 import contextlib
 import importlib.util
 import itertools
-import json
 import math
 import os
 import random
 import re
 import shutil
-import subprocess
 import time
 import types
 
 import pytest
 
 import sql_model
-from mount import BUILD, assert_captured, differing_pages, run_cli, wait_for
+from follow import Follow
+from mount import assert_captured, differing_pages, run_cli, wait_for
 
 SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "20"))
 REPEATED = os.environ.get("REPLITEDFS_SEED")
@@ -109,40 +108,6 @@ def script(lines, busy_ms, busy_ms_after):
 
 class Fault(AssertionError):
     """An application was told what SQLite should not say."""
-
-
-class Follow:
-    """The tool of that name, on a mount that is not mounted yet."""
-
-    def __init__(self, mount):
-        self.process = subprocess.Popen(
-            [str(BUILD / "tests" / "tools" / "follow"), str(mount.state), str(mount.dir)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.answer()
-
-    def answer(self):
-        """Its next line."""
-        line = self.process.stdout.readline()
-        assert line, f"follow ended with {self.process.wait(10)}"
-        answer = json.loads(line)
-        assert "error" not in answer, f"the log: {answer['error']}"
-        return answer
-
-    def ask(self, verb, identity, name, copy=None):
-        """One command."""
-        words = [verb, identity, name] + ([str(copy)] if copy else [])
-        self.process.stdin.write(" ".join(words) + "\n")
-        self.process.stdin.flush()
-        return self.answer()
-
-    def close(self):
-        """Its end."""
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.wait(20)
 
 
 class Connection:

@@ -7,10 +7,13 @@ import shutil
 import sqlite3
 import time
 
+import pytest
+
 from mount import checkpointed_copy, differing_pages, run_cli, wait_for
 
 N_STEPS = 24
 N_MOMENTS = 20
+ROLLBACK_MODES = ["DELETE", "TRUNCATE", "PERSIST"]
 
 
 def random_history(connection, chance, step):
@@ -38,15 +41,16 @@ def random_history(connection, chance, step):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def make_history(mount, name, seed):
-    """Runs a history; returns {txid: (time just behind it, copy of the database then)}."""
+def make_history(mount, name, seed, modes=("WAL",)):
+    """Runs a history in these journal modes; returns {txid: (time just behind it, copy of the
+    database then)}."""
     chance = random.Random(seed)
     connection = sqlite3.connect(mount.dir / name, isolation_level=None)
     connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-    connection.execute("PRAGMA journal_mode=WAL").fetchall()
-    connection.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
     kept = {}
     for step in range(N_STEPS):
+        connection.execute(f"PRAGMA journal_mode={modes[step % len(modes)]}").fetchall()
+        connection.execute("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v)")
         random_history(connection, chance, step)
         position = mount.settle(name)
         copy = mount.root / f"kept-{step}.db"
@@ -96,13 +100,14 @@ def stored(mount, name):
     return database["backends"][0]["position"] == database["position"]
 
 
-def test_forward_from_a_backend_and_backward_from_the_live_state(mounts, road):
+@pytest.mark.parametrize("modes", [["WAL"], ROLLBACK_MODES], ids=["wal", "rollback"])
+def test_forward_from_a_backend_and_backward_from_the_live_state(mounts, road, modes):
     """Both ways, 20 random TXIDs and 20 random times each."""
     seed = random.randrange(1 << 20)
     print("seed", seed)
     chance = random.Random(seed)
     mount = mounts(capture=road, backup=True)
-    kept = make_history(mount, "h.db", seed)
+    kept = make_history(mount, "h.db", seed, modes)
     wait_for(lambda: stored(mount, "h.db"), "the backend to have it all")
     check_moments(mount, mount.dir, "h.db", kept, chance)
     check_moments(mount, mount.backup, "h.db", kept, chance)
@@ -110,19 +115,28 @@ def test_forward_from_a_backend_and_backward_from_the_live_state(mounts, road):
     check_moments(mount, mount.dir, "h.db", kept, chance)
 
 
-def test_backward_from_a_database_that_was_there_before(mounts, folder):
-    """A folder that was served from some day on: its log begins with a content, not with nothing."""
+def there_before(folder, name, mode, n_deleted=0):
+    """Makes a database of the folder that is to be mounted, with free pages; a copy of it."""
     data = folder / "m" / "data"
     data.mkdir(parents=True)
-    connection = sqlite3.connect(data / "old.db", isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection = sqlite3.connect(data / name, isolation_level=None)
+    connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
     connection.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+    connection.execute("BEGIN")
     connection.executemany(
         "INSERT INTO t(v) VALUES(randomblob(?))", [(i % 900,) for i in range(3000)]
     )
+    connection.execute("COMMIT")
+    connection.execute("DELETE FROM t WHERE id > ?", (3000 - n_deleted,))
     connection.close()
     first = folder / "first.db"
-    shutil.copyfile(data / "old.db", first)
+    shutil.copyfile(data / name, first)
+    return first
+
+
+def test_backward_from_a_database_that_was_there_before(mounts, folder):
+    """A folder that was served from some day on: its log begins with a content, not with nothing."""
+    first = there_before(folder, "old.db", "WAL")
     mount = mounts(backup=True)
     connection = sqlite3.connect(mount.dir / "old.db", isolation_level=None)
     kept = {}
@@ -152,3 +166,135 @@ def test_a_change_while_unmounted_is_part_of_the_history(mounts, folder):
     connection.close()
     restored_equals(mount, mount.dir, "a.db", [], mount.dir / "a.db")
     restored_equals(mount, mount.dir, "a.db", ["--txid", "2"], before)
+
+
+def page_size_change(connection, size):
+    """By way of DELETE mode, as in WAL mode it cannot be changed."""
+    connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+    connection.execute(f"PRAGMA page_size={size}")
+    connection.execute("VACUUM")
+
+
+def test_to_both_sides_of_a_change_of_page_size(mounts, road):
+    """Row 16: forth and back over VACUUMs to another page size, with WAL mode in between."""
+    mount = mounts(capture=road, backup=True)
+    connection = sqlite3.connect(mount.dir / "p.db", isolation_level=None)
+    connection.execute("PRAGMA journal_mode=WAL").fetchall()
+    connection.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+    kept = {}
+
+    def keep():
+        txid = int(mount.settle("p.db").split(":")[1])
+        kept[txid] = checkpointed_copy(mount.dir / "p.db", mount.root / f"kept-{txid}.db")
+
+    for size in (8192, 512, 65536, 4096):
+        connection.execute("INSERT INTO t(v) VALUES(randomblob(50000))")
+        keep()
+        page_size_change(connection, size)
+        keep()
+        assert connection.execute("PRAGMA journal_mode=WAL").fetchone() == ("wal",)
+        connection.execute("UPDATE t SET v = randomblob(40000) WHERE id = 1")
+        keep()
+        assert connection.execute("PRAGMA page_size").fetchone() == (size,)
+    assert len({copy.read_bytes()[16:18] for copy in kept.values()}) == 4
+    mount.settle("p.db")
+    wait_for(lambda: stored(mount, "p.db"), "the backend to have it all")
+    for source in (mount.backup, mount.dir):
+        for txid, copy in kept.items():
+            restored_equals(mount, source, "p.db", ["--txid", txid], copy)
+    connection.close()
+    mount.unmount()
+    for txid, copy in kept.items():
+        restored_equals(mount, mount.dir, "p.db", ["--txid", txid], copy)
+
+
+def test_back_over_a_page_whose_content_is_not_known(mounts, folder, road):
+    """A page from the freelist is in no journal, and what was in it is gone: the log alone leads
+    back to that transaction only; a backend's snapshot leads before it."""
+    first = there_before(folder, "old.db", "DELETE", n_deleted=1000)
+    mount = mounts(capture=road, backup=True)
+    wait_for(lambda: stored(mount, "old.db"), "the first snapshot")
+    connection = sqlite3.connect(mount.dir / "old.db", isolation_level=None)
+    begin = mount.database("old.db")["txid"]
+    copies = [first]
+    for i in range(4):
+        # The second one takes pages that were free when the mount began.
+        n_free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+        size = 60_000 if i == 1 else 10 + i
+        connection.execute("UPDATE t SET v = zeroblob(?) WHERE id = 5", (size,))
+        assert (connection.execute("PRAGMA freelist_count").fetchone()[0] < n_free) == (i == 1)
+        copies.append(checkpointed_copy(mount.dir / "old.db", mount.root / f"kept-{i}.db"))
+    assert mount.database("old.db")["txid"] == begin + 4
+    obstacle = begin + 2
+    wait_for(lambda: stored(mount, "old.db"), "the backend to have it all")
+
+    def check(source):
+        for i in range(2, 5):
+            restored_equals(mount, source, "old.db", ["--txid", begin + i], copies[i])
+        for txid in (begin, begin + 1):
+            done = run_cli(
+                *("restore", "--from", source, "--db", "old.db", "--txid", txid),
+                *("--output", folder / "none.db"),
+                env=mount.env,
+                check=False,
+            )
+            assert done.returncode == 65, done.stderr
+            assert f"transaction {obstacle} cannot be undone" in done.stderr
+            assert not (folder / "none.db").exists()
+
+    check(mount.dir)
+    for i, copy in enumerate(copies):
+        restored_equals(mount, mount.backup, "old.db", ["--txid", begin + i], copy)
+    connection.close()
+    mount.unmount()
+    check(mount.dir)
+    for i, copy in enumerate(copies):
+        restored_equals(mount, mount.backup, "old.db", ["--txid", begin + i], copy)
+
+
+BUSY = """
+import time
+def work(stop):
+    n = 0
+    while not os.path.exists(stop):
+        db.sql("UPDATE t SET v = randomblob(300) WHERE id BETWEEN ?1 AND ?1 + 20", n * 7919 % 1900)
+        n += 1
+    return n
+"""
+
+
+@pytest.mark.parametrize("mode", ["DELETE", "PERSIST"])
+def test_a_snapshot_beside_a_writer_that_never_rests(mounts, clients, folder, road, mode):
+    """It is made while transactions follow each other without a gap, and is the content then."""
+    there_before(folder, "old.db", mode)
+    mount = mounts(
+        capture=road,
+        backup=True,
+        env={
+            "REPLITEDFS_BACKEND_BACKUP_SNAPSHOT_INTERVAL": "1s",
+            "REPLITEDFS_BACKEND_BACKUP_SYNC_INTERVAL": "100ms",
+        },
+    )
+    client = clients(mount.dir / "old.db")
+    client.run("import os")
+    client.run(BUSY)
+    client.sql(f"PRAGMA journal_mode={mode}")
+    begin = mount.database("old.db")["txid"]
+    stop = folder / "stop"
+    client.send(f"work({str(stop)!r})")
+
+    def snapshots():
+        names = [path.name for path in mount.backup.glob("*/snapshot/*")]
+        return [txid for txid in (int(name.split("-")[0], 16) for name in names) if txid > begin]
+
+    wait_for(lambda: len(snapshots()) > 1, f"two snapshots\n{mount.log()}")
+    made = max(snapshots())
+    wait_for(lambda: mount.database("old.db")["txid"] > made, "the writer to go on")
+    stop.touch()
+    client.answer()
+    wait_for(lambda: stored(mount, "old.db"), "the backend to have it all")
+    copy = checkpointed_copy(mount.dir / "old.db", mount.root / "copy.db")
+    restored_equals(mount, mount.backup, "old.db", [], copy)
+    client.run("db.close()")
+    mount.unmount()
+    assert run_cli("verify", mount.backup).returncode == 0

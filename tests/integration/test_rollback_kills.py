@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: MIT
+"""Programs killed in a rollback-mode commit: what they leave is played back, or is captured."""
+
+import os
+import random
+
+import pytest
+
+from doomed import Doomed
+from follow import followed
+from mount import assert_captured
+
+SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "8"))
+FULL_LENGTH = SECONDS >= 60
+MODES = ["DELETE", "TRUNCATE", "PERSIST"]
+TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
+
+
+def created(clients, mount, name, *pragmas, n=200):
+    """A client with a new database of n rows, some of whose pages are free."""
+    client = clients(mount.dir / name)
+    for pragma in pragmas:
+        client.sql(f"PRAGMA {pragma}")
+    client.sql(TABLE)
+    client.sql("BEGIN")
+    client.many(2 * n, "INSERT INTO t VALUES(?1, randomblob(900))")
+    client.sql("COMMIT")
+    client.sql(f"DELETE FROM t WHERE id >= {n}")
+    return client
+
+
+def sound(client):
+    """Reads, which plays back what is left; and SQLite's own check."""
+    assert client.sql("PRAGMA integrity_check") == [["ok"]]
+
+
+def assert_replica(follow, name, other, mode, place):
+    """After a kill at place (None: it came through) and somebody's read: the log is the database,
+    and was not compared with it."""
+    if mode != "PERSIST" or place is None:
+        follow.assert_equal(name)
+        return
+    # Where it died behind the zeroing of the header, it takes this commit to tell of that one.
+    other.sql("UPDATE t SET v = randomblob(900) WHERE id = 5")
+    answer = follow.look(name)
+    assert answer["differ"] == 0, f"killed at {place}: {answer}"
+    assert answer["records"] in (1, 2), f"killed at {place}: {answer}"
+
+
+# Spills, so that the database is written long before the commit, and takes free pages.
+SPILLED = """
+db = Database({path!r})
+db.sql("PRAGMA journal_mode={mode}")
+db.sql("PRAGMA synchronous={level}")
+db.sql("PRAGMA cache_size=5")
+arm()
+db.sql("BEGIN")
+db.sql("UPDATE t SET v = randomblob(900)")
+db.many(30, "INSERT INTO t(v) VALUES(randomblob(3000))")
+db.sql("DELETE FROM t WHERE id > 199")
+db.sql("COMMIT")
+"""
+
+
+@pytest.mark.parametrize("connected", [True, False], ids=["with another", "alone"])
+def test_hot_journals(ram_mounts, follows, clients, folder, road, connected):
+    """Row 17: killed anywhere in a transaction; whoever reads next rolls back, and no transaction
+    is captured for it. A commit that got through is one."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance = random.Random(seed)
+    mount, follow = followed(ram_mounts, follows, capture=road)
+    path = str(mount.dir / "a.db")
+    other = created(clients, mount, "a.db")
+    doomed = Doomed(clients, folder, mount.dir)
+    follow.look("a.db")
+    n_left = 0
+    places = []
+    for _ in range(200 if FULL_LENGTH else 30):
+        if not connected:
+            other.run("db.close()")
+        mode = chance.choice(MODES)
+        text = SPILLED.format(path=path, mode=mode, level=chance.choice(["NORMAL", "FULL"]))
+        place = doomed.run(text, chance.randrange(1, 600))
+        places.append(place)
+        n_left += os.path.exists(f"{path}-journal") and os.path.getsize(f"{path}-journal") > 512
+        if not connected:
+            other.run(f"db = Database({path!r})")
+        sound(other)
+        assert_replica(follow, "a.db", other, mode, place)
+    assert len(set(places)) > 2, f"killed in few places: {places}"
+    assert n_left > 5, "hardly any journal was left"
+    other.run("db.close()")
+    mount.unmount()
+    assert_captured(mount, "a.db")
+
+
+# Page 1 and some others in both.
+ATTACHED = """
+db = Database({a!r})
+db.sql("ATTACH ?1 AS b", {b!r})
+for schema in ("main", "b"):
+    db.sql(f"PRAGMA {{schema}}.journal_mode={mode}")
+    db.sql(f"PRAGMA {{schema}}.synchronous={level}")
+arm()
+db.sql("BEGIN")
+for schema in ("main", "b"):
+    db.sql(f"INSERT INTO {{schema}}.t(v) VALUES(zeroblob(5000))")
+db.sql("COMMIT")
+"""
+
+
+def super_journals(mount):
+    """Those that lie around."""
+    return [name for name in os.listdir(mount.dir) if "-mj" in name]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_super_journal(ram_mounts, follows, clients, folder, road, mode):
+    """Row 19: killed at each call of a commit in two databases; then each is its own replica, and
+    both have the row or neither."""
+    mount, follow = followed(ram_mounts, follows, capture=road)
+    names = ["a.db", "b.db"]
+    a, b = (str(mount.dir / name) for name in names)
+    others = [created(clients, mount, name, n=20) for name in names]
+    doomed = Doomed(clients, folder, mount.dir)
+    for name in names:
+        follow.look(name)
+    places = []
+    n_left = 0
+    for place in doomed.at_every_call(ATTACHED.format(a=a, b=b, mode=mode, level="FULL")):
+        places.append(place)
+        if super_journals(mount):
+            n_left += 1
+            assert {database["name"] for database in mount.status()["databases"]} == set(names)
+        counts = []
+        for name, other in zip(names, others):
+            sound(other)
+            counts += other.sql("SELECT count(*) FROM t WHERE v = zeroblob(5000)")
+            assert_replica(follow, name, other, mode, place)
+        assert counts[0] == counts[1], f"killed at {place}: {counts}"
+        for name in super_journals(mount):
+            os.unlink(mount.dir / name)
+    assert len(places) >= 40, places
+    assert n_left > 3, f"no super-journal was left: {places}"
+    assert "-mj" not in mount.log()
+    assert len(list(mount.state.glob("db/*"))) == 2, "one was taken for a database"
+    for other in others:
+        other.run("db.close()")
+    mount.unmount()
+    for name in names:
+        assert_captured(mount, name)
+
+
+UNSYNCED = """
+db = Database({path!r})
+db.sql("PRAGMA journal_mode=DELETE")
+arm()
+db.sql("INSERT INTO t(v) VALUES('lost')")
+"""
+
+
+@pytest.mark.parametrize("mode", ["MEMORY", "OFF"])
+def test_a_journal_that_was_never_synced(ram_mounts, follows, clients, folder, road, mode):
+    """It is not hot: SQLite leaves it where it is, and commits beside it without a journal file.
+    What it tells is not what such a commit has changed."""
+    mount, follow = followed(ram_mounts, follows, capture=road)
+    path = mount.dir / "a.db"
+    other = created(clients, mount, "a.db")
+    doomed = Doomed(clients, folder, mount.dir)
+    text = UNSYNCED.format(path=str(path))
+    assert doomed.run(text, 1, "fdatasync:/a.db-journal") is not None
+    assert open(f"{path}-journal", "rb").read(12) == bytes(12)
+    other.sql(f"PRAGMA journal_mode={mode}")
+    follow.look("a.db")
+    for _ in range(3):
+        other.sql("UPDATE t SET v = randomblob(900)")
+        follow.assert_equal("a.db", records=1, merged=None)
+    other.run("db.close()")
+    mount.unmount()
+    assert_captured(mount, "a.db")
+
+
+SHRUNK = """
+db = Database({path!r})
+db.sql("PRAGMA journal_mode={mode}")
+arm()
+db.sql("DELETE FROM t WHERE id >= 20")
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_shrink_that_is_cut_off(ram_mounts, follows, clients, folder, road, mode):
+    """Rows 15 and 17: killed between commit and truncation; the file is longer than its header
+    says, and the pages there are used again without being journaled."""
+    mount, follow = followed(ram_mounts, follows, capture=road)
+    path = mount.dir / "a.db"
+    other = created(clients, mount, "a.db", "auto_vacuum=FULL", n=20)
+    doomed = Doomed(clients, folder, mount.dir)
+    text = SHRUNK.format(path=str(path), mode=mode)
+    for i in range(5):
+        other.many(60 + i, "INSERT INTO t(v) VALUES(randomblob(2000))")
+        follow.look("a.db")
+        assert doomed.run(text, 1, "ftruncate:/a.db") is not None
+        sound(other)
+        assert os.path.getsize(path) > 4096 * other.sql("PRAGMA page_count")[0][0]
+        follow.assert_equal("a.db", records=1)
+        for _ in range(3):
+            other.sql("INSERT INTO t(v) VALUES(randomblob(30000))")
+            follow.assert_equal("a.db", records=1)
+    other.sql("VACUUM")  # to the size that the header says
+    other.run("db.close()")
+    mount.unmount()
+    assert_captured(mount, "a.db", merged=0)
