@@ -29,9 +29,9 @@ static const char *capture_note(const struct database_status *status)
 	if (status->mode == DATABASE_EMPTY)
 		return "nothing to capture yet";
 	if (status->coarse)
-		return "by comparing: it commits without a journal that tells of it "
-		       "(journal_mode MEMORY or OFF, or synchronous=OFF), so that several "
-		       "transactions may be one";
+		return "by comparing: it changes without a journal that tells of it "
+		       "(journal_mode MEMORY or OFF, synchronous=OFF, or not by SQLite), so "
+		       "that several transactions may be one";
 	return "every transaction";
 }
 

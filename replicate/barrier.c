@@ -180,7 +180,8 @@ static void begin_main_sync(struct database *db)
 		return;
 	database_note_coarse(db);
 	db->unmarked = true;
-	(void)!end_transaction(db, NULL, false, &err);
+	if (rollback_commit_unjournaled(db, &err) < 0)
+		capture_later(db, &err);
 }
 
 static int begin_main(struct database *db, enum database_barrier what, uint64_t size,

@@ -187,6 +187,18 @@ static int leave_hot(struct database *db, struct error *err)
 	return r == 0 ? 1 : r;
 }
 
+/* What only shows now was committed in ways that nothing tells of. */
+static int settle_at_close(struct database *db, struct error *err)
+{
+	uint64_t n_before = db->n_merged;
+	bool suspect = db->suspect;
+	int r = database_settle(db, err);
+
+	if (r == 0 && !suspect && db->n_merged != n_before)
+		database_note_coarse(db);
+	return r;
+}
+
 /* The last client has gone: take in what is left, and remember how it looks. */
 static void last_release(struct database *db)
 {
@@ -202,7 +214,7 @@ static void last_release(struct database *db)
 		r = leave_hot(db, &err);
 	/* With a WAL left behind everything is in it; else the file may have changed. */
 	if (r == 0 && (db->suspect || db->tail.page_size == 0))
-		r = database_settle(db, &err);
+		r = settle_at_close(db, &err);
 	else if (r == 0)
 		r = database_remember_evidence(db, &err);
 	if (r > 0)

@@ -138,9 +138,9 @@ bool database_main_as_remembered(struct database *db)
 void database_note_coarse(struct database *db)
 {
 	if (!db->coarse)
-		log_warn("database=%s commits without a journal that tells of it (journal_mode "
-			 "MEMORY or OFF, or synchronous=OFF): several transactions may be "
-			 "captured as one",
+		log_warn("database=%s changes without a journal that tells of it (journal_mode "
+			 "MEMORY or OFF, synchronous=OFF, or not by SQLite): several "
+			 "transactions may be captured as one",
 			 db->name);
 	db->coarse = true;
 }

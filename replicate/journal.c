@@ -35,7 +35,7 @@ enum journal_header_state journal_header_parse(const uint8_t *bytes,
 		return JOURNAL_HEADER_NONE;
 	if (!sector_size_valid(header.sector_size) || !page_size_valid(header.page_size))
 		return JOURNAL_HEADER_NONE;
-	if (header.n_records == 0)
+	if (unsynced)
 		header.n_records = JOURNAL_TO_THE_END;
 	*ret_header = header;
 	return unsynced ? JOURNAL_HEADER_UNSYNCED : JOURNAL_HEADER_VALID;

@@ -25,7 +25,7 @@
 #define JOURNAL_HEADER_LEN 28u
 
 struct journal_header {
-	uint32_t n_records; /* JOURNAL_TO_THE_END when the header does not say */
+	uint32_t n_records; /* JOURNAL_TO_THE_END when the header does not say; may be 0 */
 	uint32_t n_pages;   /* size of the database before, in pages */
 	uint32_t sector_size;
 	uint32_t page_size;

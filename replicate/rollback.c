@@ -578,8 +578,20 @@ static int compare_whole(struct database *db, struct error *err)
 	return r > 0 ? error_set(err, EAGAIN, "the database changes while its writer waits") : r;
 }
 
+/* Whether the journal has a header. */
+static bool journal_tells(struct database *db)
+{
+	uint8_t head[JOURNAL_HEADER_LEN];
+	struct journal_header header;
+
+	return rollback_journal_head(db, head) &&
+	       journal_header_parse(head, &header) != JOURNAL_HEADER_NONE;
+}
+
 int rollback_commit(struct database *db, const uint8_t *kept, struct error *err)
 {
+	uint64_t n_before = db->n_transactions + db->n_merged;
+	bool alone = !db->suspect && kept == NULL && !journal_tells(db);
 	int r = database_continue_log(db, err);
 
 	if (r == 0)
@@ -589,6 +601,8 @@ int rollback_commit(struct database *db, const uint8_t *kept, struct error *err)
 	if (r < 0)
 		return r;
 	txlog_unreserve(&db->log);
+	if (alone && db->n_transactions + db->n_merged != n_before)
+		database_note_coarse(db);
 	db->journal.have_head = false;
 	db->journal.quiet = false;
 	db->left_hot = false;
@@ -632,6 +646,16 @@ bool rollback_refusable(struct database *db)
 	       journal_reader_init(&rollback.journal, fd, NULL, rollback.buffer,
 				   CATALOG_BUFFER_LEN, &ignored) == 0 &&
 	       !journal_has_super(&rollback.journal) && journal_differs(&rollback);
+}
+
+int rollback_commit_unjournaled(struct database *db, struct error *err)
+{
+	int r = rollback_written(db, RECORD_COMMIT, err);
+
+	if (r != 1)
+		return r;
+	r = compare_whole(db, err);
+	return r < 0 ? r : database_remember_evidence(db, err);
 }
 
 int rollback_written(struct database *db, enum record_kind kind, struct error *err)

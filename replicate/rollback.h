@@ -29,6 +29,11 @@ int rollback_commit(struct database *db, const uint8_t *kept, struct error *err)
 bool rollback_refusable(struct database *db);
 
 /*
+ * The same for one that ends without a journal, or with one that is not its own.
+ */
+int rollback_commit_unjournaled(struct database *db, struct error *err) MUST_CHECK;
+
+/*
  * Takes in what the pages that were written since the last capture make of the
  * database, which must be whole, as one record of that kind. 0; 1: not all of
  * them are known; -errno.

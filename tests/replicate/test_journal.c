@@ -106,6 +106,20 @@ static void an_unsynced_segment_goes_to_the_end(void **state)
 	EXPECT(&made, NULL, 9);
 }
 
+/* A cache that spills may sync a segment that nothing was journaled in. */
+static void an_empty_segment_is_passed_over(void **state)
+{
+	struct made made = made_new();
+
+	add_header(&made, 1, true);
+	add_record(&made, 1);
+	add_header(&made, 0, true);
+	add_header(&made, 2, true);
+	add_record(&made, 2);
+	add_record(&made, 3);
+	EXPECT(&made, NULL, 1, 2, 3);
+}
+
 static void what_an_older_transaction_left_behind_is_not_read(void **state)
 {
 	struct made made = made_new();
@@ -196,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(segments_follow_at_sectors),
 		cmocka_unit_test(an_unsynced_segment_goes_to_the_end),
+		cmocka_unit_test(an_empty_segment_is_passed_over),
 		cmocka_unit_test(what_an_older_transaction_left_behind_is_not_read),
 		cmocka_unit_test(a_count_to_the_end_is_taken_from_the_size),
 		cmocka_unit_test(a_kept_header_stands_for_a_zeroed_one),
