@@ -230,7 +230,8 @@ void dbnode_written(struct filesystem *fs, struct node *node, int fd)
 	text = r == 0 ? buf_str(&path) : NULL;
 	if (text != NULL)
 		r = catalog_adopt(fs->options.catalog, text, &dbnode.db, &err);
-	if (text != NULL && r < 0)
+	/* Whoever wrote it may have unlinked it already. */
+	if (text != NULL && r < 0 && r != -ENOENT)
 		log_error("a database is not captured name=%s: %s", text, error_what(&err));
 	else if (text != NULL && r == 0)
 		log_info("new database name=%s", text);

@@ -275,6 +275,28 @@ static int create_new(struct opening *opening, struct place *place, mode_t mode,
 	return r;
 }
 
+/*
+ * A database of the name of a file that is not there is one that was unlinked while
+ * it was being taken for a database: the new file is another one.
+ */
+static void forget_stale(struct opening *opening, struct place *place)
+{
+	struct filesystem *fs = opening->fs;
+	struct buf path CLEANUP_BUF = { 0 };
+	struct stat st;
+
+	if (opening->dbnode.db == NULL || opening->dbnode.file != DATABASE_MAIN)
+		return;
+	pthread_rwlock_rdlock(&fs->names);
+	if (nodes_stat_at(&fs->nodes, place->dir_fd, place->name, &st) == -ENOENT &&
+	    node_child_path(&fs->nodes, place->parent, place->name, &path) == 0 &&
+	    buf_str(&path) != NULL) {
+		catalog_removed(fs->options.catalog, (char *)path.data);
+		dbnode_done(&opening->dbnode);
+	}
+	pthread_rwlock_unlock(&fs->names);
+}
+
 static int create_at(struct opening *opening, struct place *place, mode_t mode,
 		     struct fuse_file_info *fi, struct stat *ret_st)
 {
@@ -284,6 +306,7 @@ static int create_at(struct opening *opening, struct place *place, mode_t mode,
 
 	if (r < 0)
 		return r;
+	forget_stale(opening, place);
 	opening->create = true;
 	opening->road = roads_choose(&fs->roads, opening->dbnode.db, opening->dbnode.file);
 	r = announce(opening);

@@ -71,12 +71,15 @@ static void barrier_end(struct dbnode *dbnode, int result)
 		database_barrier_end(dbnode->db, dbnode->file, DATABASE_UNLINK, result);
 }
 
-/* Tells the catalog; the caller holds names and the path is what it was. */
+/*
+ * Tells the catalog; the caller holds names and the path is what it was. The file
+ * may have become a database since it was looked at.
+ */
 static void database_gone(struct filesystem *fs, struct place *place, struct dbnode *dbnode)
 {
 	struct buf path CLEANUP_BUF = { 0 };
 
-	if (dbnode->db == NULL || dbnode->file != DATABASE_MAIN)
+	if (dbnode->db != NULL && dbnode->file != DATABASE_MAIN)
 		return;
 	if (node_child_path(&fs->nodes, place->parent, place->name, &path) == 0 &&
 	    buf_str(&path) != NULL)

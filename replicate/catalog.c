@@ -274,6 +274,27 @@ static int create(struct catalog *catalog, const char *name, struct database **r
 	return r;
 }
 
+/* Forgets a database that was made just now but could not be captured. */
+static void drop_new(struct catalog *catalog, struct database *db)
+{
+	bool known;
+
+	pthread_mutex_lock(&catalog->mutex);
+	known = find_locked(catalog, db->name) == db;
+	if (known) {
+		bucket_take(bucket_of(catalog, db->name), db);
+		catalog->n_databases--;
+		pthread_mutex_lock(&db->mutex);
+		db->ended = true;
+		pthread_mutex_unlock(&db->mutex);
+	}
+	pthread_mutex_unlock(&catalog->mutex);
+	if (known) {
+		catalog_remove_state(catalog, db->state_path);
+		database_unref(db);
+	}
+}
+
 int catalog_adopt(struct catalog *catalog, const char *name, struct database **ret_db,
 		  struct error *err)
 {
@@ -305,6 +326,7 @@ int catalog_adopt(struct catalog *catalog, const char *name, struct database **r
 	}
 	r = recover_database(db, err);
 	if (r < 0) {
+		drop_new(catalog, db);
 		database_unref(db);
 		*ret_db = NULL;
 		return r;
