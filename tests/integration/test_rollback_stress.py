@@ -74,7 +74,7 @@ def test_after_each_transaction_the_log_is_the_database(rounds, road):
         "no-journal-pages",
         "no-new-pages",
         "no-freelist-leaves",
-        "no-first-page-check,no-quiet-check",
+        "no-first-page-check,no-quiet-check",  # each of the two finds what the other does
     ],
 )
 def test_without_one_of_the_terms_it_fails(rounds, hook):

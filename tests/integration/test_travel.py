@@ -253,7 +253,7 @@ def test_back_over_a_page_whose_content_is_not_known(mounts, folder, road):
 
 
 BUSY = """
-import time
+import os
 def work(stop):
     n = 0
     while not os.path.exists(stop):
@@ -276,7 +276,6 @@ def test_a_snapshot_beside_a_writer_that_never_rests(mounts, clients, folder, ro
         },
     )
     client = clients(mount.dir / "old.db")
-    client.run("import os")
     client.run(BUSY)
     client.sql(f"PRAGMA journal_mode={mode}")
     begin = mount.database("old.db")["txid"]
@@ -284,8 +283,9 @@ def test_a_snapshot_beside_a_writer_that_never_rests(mounts, clients, folder, ro
     client.send(f"work({str(stop)!r})")
 
     def snapshots():
-        names = [path.name for path in mount.backup.glob("*/snapshot/*")]
-        return [txid for txid in (int(name.split("-")[0], 16) for name in names) if txid > begin]
+        listed = json.loads(run_cli("list", "--json", mount.backup).stdout)
+        (database,) = listed["databases"]
+        return [each["txid"] for each in database["snapshots"] if each["txid"] > begin]
 
     wait_for(lambda: len(snapshots()) > 1, f"two snapshots\n{mount.log()}")
     made = max(snapshots())
