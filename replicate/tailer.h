@@ -35,7 +35,7 @@ struct tailer {
 	int inotify_fd;	  /* or -1: then only looking helps */
 	struct database **open;
 	size_t n_open;
-	int64_t retained_ms;
+	_Atomic int64_t retained_ms; /* when retention was applied last; 0: it is wanted */
 };
 
 int tailer_init(struct tailer *tailer, struct catalog *catalog, struct error *err) MUST_CHECK;

@@ -687,6 +687,26 @@ static void room_is_taken_in_advance_where_a_commit_cannot_be_refused(void **sta
 	}
 }
 
+static void room_is_made_beside_the_tailer(void **state)
+{
+	struct catalog_retention retention = { .keep_us = INT64_MAX / 4, .max_bytes = 1u << 30 };
+	struct error err = ERROR_INIT;
+	struct engine *f = *state;
+	sqlite3 *db;
+
+	assert_int_equal(catalog_start(f->catalog, &retention, &err), 0);
+	db = engine_db(f, "m.db");
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_log_room(ENGINE_LOG_FULL);
+	for (int i = 0; i < 20; i++)
+		assert_int_equal(sqlite3_exec(db, "INSERT INTO t(b) VALUES(1)", NULL, NULL, NULL),
+				 SQLITE_FULL);
+	engine_log_room(ENGINE_LOG_HAS_ROOM);
+	engine_rows(db, 10, 100);
+	engine_expect(f, "m.db", 2, 0);
+	sqlite3_close(db);
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -879,6 +899,7 @@ int main(void)
 		CAPTURE_TEST(a_commit_of_two_databases_is_never_refused_in_part),
 		CAPTURE_TEST(the_room_of_a_large_transaction_is_given_back),
 		CAPTURE_TEST(room_is_taken_in_advance_where_a_commit_cannot_be_refused),
+		CAPTURE_TEST(room_is_made_beside_the_tailer),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
