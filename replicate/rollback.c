@@ -207,13 +207,13 @@ static int read_extent(struct rollback *rollback, struct error *err)
 	    (rollback->has_journal &&
 	     rollback->journal.first.page_size != rollback->after.page_size))
 		return 1;
-	rollback->after.n_pages = header.n_pages;
-	if (header.n_pages == 0)
-		rollback->after.n_pages = (uint32_t)MIN(
-			((uint64_t)st.st_size + rollback->after.page_size - 1) /
-				rollback->after.page_size,
-			(uint64_t)PAGE_NUMBER_MAX);
-	return rollback->after.n_pages > PAGE_NUMBER_MAX ? 1 : 0;
+	rollback->after.n_pages = (uint32_t)MIN(
+		((uint64_t)st.st_size + rollback->after.page_size - 1) / rollback->after.page_size,
+		(uint64_t)PAGE_NUMBER_MAX);
+	/* What says that it is larger than its file is damaged, to SQLite too. */
+	if (header.n_pages != 0)
+		rollback->after.n_pages = MIN(header.n_pages, rollback->after.n_pages);
+	return 0;
 }
 
 /* The pages that were written. */

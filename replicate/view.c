@@ -69,9 +69,10 @@ static int main_extent(struct view *view, struct error *err)
 	if (view->n_main > PAGE_NUMBER_MAX)
 		return error_set(err, EFBIG, "the file is larger than a database can be");
 	view->extent.n_pages = (uint32_t)view->n_main;
+	/* What says that it is larger than its file is damaged, to SQLite too. */
 	if (read_header(db, &header) && header.page_size == view->extent.page_size &&
 	    header.n_pages != 0)
-		view->extent.n_pages = header.n_pages;
+		view->extent.n_pages = MIN(header.n_pages, view->extent.n_pages);
 	return 0;
 }
 

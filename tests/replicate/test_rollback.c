@@ -707,6 +707,34 @@ static void room_is_made_beside_the_tailer(void **state)
 	sqlite3_close(db);
 }
 
+static void a_header_that_lies_about_the_size(void **state)
+{
+	static const uint8_t n_pages[] = { 0xff, 0xff, 0x00, 0x00 };
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "y.db");
+	sqlite3 *other = engine_db(f, "y.db");
+	struct database *database;
+	struct extent extent;
+	char path[128];
+	int fd;
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	snprintf(path, sizeof(path), "%s/y.db", f->root);
+	fd = open(path, O_WRONLY);
+	assert_int_equal(pwrite(fd, n_pages, sizeof(n_pages), 28), sizeof(n_pages));
+	close(fd);
+	database = catalog_find(f->catalog, "y.db");
+	if (f->told)
+		database_wrote(database, DATABASE_MAIN, 28, sizeof(n_pages));
+	assert_int_equal(sqlite3_exec(db, "INSERT INTO t VALUES(1, 1)", NULL, NULL, NULL),
+			 SQLITE_CORRUPT);
+	sqlite3_close(db);
+	sqlite3_close(other);
+	database_position(database, &extent, NULL);
+	assert_int_equal(extent.n_pages, 2);
+	database_unref(database);
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -900,6 +928,7 @@ int main(void)
 		CAPTURE_TEST(the_room_of_a_large_transaction_is_given_back),
 		CAPTURE_TEST(room_is_taken_in_advance_where_a_commit_cannot_be_refused),
 		CAPTURE_TEST(room_is_made_beside_the_tailer),
+		CAPTURE_TEST(a_header_that_lies_about_the_size),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
