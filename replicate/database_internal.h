@@ -165,7 +165,7 @@ int compare_main(struct database *db, struct error *err) MUST_CHECK;
 int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page,
 		    struct error *err) MUST_CHECK;
 
-/* recover.c: brings log and content together before anybody has it open. */
+/* recover.c: brings log and content together, unless somebody has it open already. */
 int recover_database(struct database *db, struct error *err) MUST_CHECK;
 
 /* Begins a generation at position base_txid/checksum that continues the present one if any. */

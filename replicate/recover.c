@@ -132,6 +132,9 @@ int recover_database(struct database *db, struct error *err)
 	int r;
 
 	LOCK_SCOPE(&db->mutex);
+	/* Who was faster to open a database that is just being adopted has done it. */
+	if (database_in_use(db))
+		return 0;
 	r = database_load(db, err);
 	if (r < 0)
 		return error_wrap(err, "%s", db->name);

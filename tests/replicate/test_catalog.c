@@ -5,6 +5,7 @@
 #include "replicate/database_internal.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -334,6 +335,64 @@ static void many_names_are_all_found(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 
+/* A database is opened as soon as it is known, while it is still being adopted. */
+struct opener {
+	struct engine *f;
+	atomic_int wanted; /* the number of the database to open; -1: end */
+	atomic_int opened;
+};
+
+static void *open_when_known(void *arg)
+{
+	struct opener *opener = arg;
+	struct error err = ERROR_INIT;
+	int wanted;
+
+	while ((wanted = atomic_load(&opener->wanted)) >= 0) {
+		struct database *db = NULL;
+		char name[32];
+
+		if (wanted == atomic_load(&opener->opened))
+			continue;
+		snprintf(name, sizeof(name), "%d.db", wanted);
+		while (db == NULL)
+			db = catalog_find(opener->f->catalog, name);
+		if (database_opening(db, DATABASE_MAIN, DATABASE_OPEN_VISIBLE, &err) < 0)
+			abort();
+		database_unref(db);
+		atomic_store(&opener->opened, wanted);
+	}
+	return NULL;
+}
+
+static void opened_while_it_is_adopted(void **state)
+{
+	struct opener opener = { .f = *state };
+	struct error err = ERROR_INIT;
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, open_when_known, &opener), 0);
+	for (int i = 1; i <= 500; i++) {
+		struct database *db;
+		char name[32];
+
+		snprintf(name, sizeof(name), "%d.db", i);
+		close(openat(opener.f->root_fd, name, O_CREAT | O_WRONLY, 0600));
+		atomic_store(&opener.wanted, i);
+		assert_int_equal(catalog_adopt(opener.f->catalog, name, &db, &err), 0);
+		while (atomic_load(&opener.opened) != i)
+			;
+		if (!db->loaded)
+			fail_msg("database %d is not captured", i);
+		database_released(db, DATABASE_MAIN);
+		database_unref(db);
+		unlinkat(opener.f->root_fd, name, 0);
+		catalog_removed(opener.f->catalog, name);
+	}
+	atomic_store(&opener.wanted, -1);
+	pthread_join(thread, NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -347,6 +406,7 @@ int main(void)
 		TEST(what_vanished_while_unmounted_has_ended),
 		TEST(only_databases_are_found_in_a_folder),
 		TEST(adopted_by_many_at_once_it_is_one),
+		TEST(opened_while_it_is_adopted),
 		TEST(many_names_are_all_found),
 	};
 
