@@ -735,6 +735,27 @@ static void a_header_that_lies_about_the_size(void **state)
 	database_unref(database);
 }
 
+/* A writer died before his journal was synced: SQLite leaves that there, it is not hot. */
+static void a_commit_without_a_journal_beside_one_that_was_left(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "j.db");
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 200, 1000);
+	/* Its header and the first record. */
+	mount_vfs_kill(MOUNT_VFS_AFTER_CALLS, 4);
+	sqlite3_exec(db, "UPDATE t SET b=randomblob(1000) WHERE a < 50", NULL, NULL, NULL);
+	sqlite3_close(db);
+	assert_true(mount_vfs_killed());
+	mount_vfs_kill(MOUNT_VFS_ALIVE, 0);
+	db = engine_db(f, "j.db");
+	engine_run(db, "PRAGMA journal_mode=MEMORY; UPDATE t SET b=randomblob(1000) WHERE a > 150");
+	equals(f, "j.db");
+	sqlite3_close(db);
+	equals(f, "j.db");
+}
+
 /* ------------------------------------------------------------ the random model */
 
 struct dice {
@@ -929,6 +950,7 @@ int main(void)
 		CAPTURE_TEST(room_is_taken_in_advance_where_a_commit_cannot_be_refused),
 		CAPTURE_TEST(room_is_made_beside_the_tailer),
 		CAPTURE_TEST(a_header_that_lies_about_the_size),
+		CAPTURE_TEST(a_commit_without_a_journal_beside_one_that_was_left),
 		CAPTURE_TEST(a_random_model),
 		cmocka_unit_test(without_the_pages_in_the_journal_it_fails),
 		cmocka_unit_test(without_the_pages_behind_the_old_size_it_fails),
