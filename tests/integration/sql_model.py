@@ -59,11 +59,11 @@ class Together(NamedTuple):
 class Model:
     """The steps of one seed."""
 
-    def __init__(self, seed, rollback_modes=True, concurrent=True, savepoints=True):
+    def __init__(self, seed, concurrent=True, savepoints=True):
         self.chance = random.Random(seed)
         self.concurrent = concurrent
         self.savepoints = savepoints
-        self.wal_share = self.chance.choice((0.2, 0.5, 0.9)) if rollback_modes else 1
+        self.wal_share = self.chance.choice((0.2, 0.5, 0.9))
         self.schemas = {}  # of each open connection: those it has attached
 
     def steps(self):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Random SQL: after every commit the log, replayed, is the database, page by page.
 
-REPLITEDFS_SEED repeats a seed that is printed.
+Each commit is one record, whichever the journal mode. Only where SQLite makes no call at the end
+of a transaction (Connection.announces) may the log be behind, until the next one that it does
+announce, or the last close. REPLITEDFS_SEED repeats a seed that is printed.
 """
 
 import collections
@@ -27,9 +29,6 @@ REPEATED = os.environ.get("REPLITEDFS_SEED")
 MAX_STEPS = 700  # of one seed
 N_KEPT = 4  # copies of a database
 BUSY_MS, PATIENT_MS = 10, 200
-
-# Whether a rollback-journal database is captured at each commit, or only at its last close.
-ROLLBACK_AT_COMMIT = True
 
 # The system's SQLite must not checkpoint in two processes at once, and may leave frames
 # outside the WAL's checksums after ROLLBACK TO.
@@ -157,19 +156,23 @@ class Connection:
         journal, level, locking = self.settings[name]
         if journal == "wal":
             return True
-        if not ROLLBACK_AT_COMMIT:
-            return False
         if journal in ("delete", "truncate") and locking == "normal":
             return True
         return level > 0
 
-    def commits_by_unlink_or_truncate(self, name):
-        """So that even a kill leaves no commit that was not announced."""
-        return (
-            self.journal(name) in ("wal", "delete", "truncate")
-            and self.announces(name)
-            and (self.journal(name) == "wal" or self.settings[name][2] == "normal")
-        )
+    def announces_even_killed(self, name):
+        """Whether no commit can be there before its call: it is an unlink or a truncation."""
+        if not self.settings.get(name):
+            return False
+        journal, _, locking = self.settings[name]
+        return journal == "wal" or (journal in ("delete", "truncate") and locking == "normal")
+
+    def has_journal(self, name):
+        """Whether a commit can be told from others by its journal."""
+        if not self.settings.get(name):
+            return False
+        journal, _, locking = self.settings[name]
+        return journal in ("delete", "truncate", "persist") and locking == "normal"
 
     def may_be_killed(self, others):
         """Whether SQLite survives it: in a transaction without a journal file it does not, nor
@@ -186,6 +189,7 @@ class Database:
         self.name = name
         self.identity = None
         self.wal_mode = False
+        self.page_size = 0
         self.exact = True  # its log must equal it
         self.steady = False  # and each transaction must be one record
         self.silent = False  # something may have been committed unseen since the last comparison
@@ -387,7 +391,7 @@ class Round:
             database = self.databases[name]
             database.unread = True
             database.steady = False
-            if not victim.commits_by_unlink_or_truncate(name):
+            if not victim.announces_even_killed(name):
                 database.exact = False
         for connection in self.connections.values():
             self.read(connection)
@@ -449,13 +453,18 @@ class Round:
         if answer["changed"] and actors:
             by_wal = answer["wal_mode"] and (database.wal_mode or answer["commits"] > 0)
             database.exact = by_wal or (announced and not database.silent)
+        page_size = answer["sizes"][1][0]
+        one_by_one = answer["wal_mode"] or (
+            page_size == database.page_size and all(each.has_journal(name) for each in actors)
+        )
         database.silent = False
         database.wal_mode = answer["wal_mode"]
+        database.page_size = page_size
         database.steady = database.exact
         if database.exact:
             self.assert_equal(database, answer)
         if database.exact and was_steady:
-            self.assert_counted(database, answer, n_commits if counted else None, counted)
+            self.assert_counted(database, answer, n_commits, counted, one_by_one)
         if database.exact and copy:
             self.keep(database, answer, copy)
 
@@ -473,9 +482,9 @@ class Round:
         self.counts["equal"] += 1
         assert answer["differ"] == 0, f"{database.name}: {answer['differ']} pages differ: {answer}"
 
-    def assert_counted(self, database, answer, n_commits, counted):
-        """Each transaction is one record."""
-        if database.wal_mode:
+    def assert_counted(self, database, answer, n_commits, counted, one_by_one):
+        """Each transaction is one record; one_by_one: and is known to be one."""
+        if one_by_one:
             assert answer["merged"] == 0, f"{database.name}: found by comparison only: {answer}"
         if not counted:
             return
@@ -506,8 +515,8 @@ class Round:
         last = {}
 
         def equal():
-            last.update(self.look(database))
-            return last["differ"] == 0
+            last.update(self.look(database) or {})
+            return last.get("differ") == 0
 
         try:
             wait_for(equal, f"{database.name} to be captured at its last close")
