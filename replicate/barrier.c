@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/hook.h"
 #include "replicate/database_internal.h"
+#include "replicate/database_journal.h"
 #include "replicate/gate.h"
 #include "replicate/page.h"
 #include "replicate/rollback.h"
@@ -85,7 +86,7 @@ static int end_transaction(struct database *db, const uint8_t *kept, bool may_re
 		database_set_trouble(db, NULL);
 	if (r == 0)
 		return 0;
-	if (may_refuse && (r == -ENOSPC || r == -EDQUOT) && rollback_refusable(db)) {
+	if (may_refuse && (r == -ENOSPC || r == -EDQUOT) && database_journal_refusable(db)) {
 		database_set_trouble(db, err);
 		return -ENOSPC;
 	}
@@ -108,7 +109,7 @@ static int keep_head(struct database *db, const uint8_t *head, struct error *err
 	memcpy(journal->head, head, JOURNAL_HEADER_LEN);
 	journal->have_head = true;
 	/* Before that nothing of the transaction is written to X. */
-	rollback_journal_note_quiet(db);
+	database_journal_note_quiet(db);
 	if (!journal->zeroed || fstat(journal->fd, &st) < 0)
 		return 0;
 	return gate_reserve(db, 2 * (uint64_t)st.st_size, err);
@@ -119,7 +120,7 @@ static int begin_journal_sync(struct database *db, struct error *err)
 	uint8_t head[JOURNAL_HEADER_LEN];
 	struct journal_header header;
 
-	if (!rollback_journal_head(db, head))
+	if (!database_journal_head(db, head))
 		return 0;
 	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
 		return keep_head(db, head, err);
@@ -173,7 +174,7 @@ static void begin_main_sync(struct database *db)
 
 	if (db->tail.page_size != 0 || db->n_open[DATABASE_WAL] != 0)
 		return;
-	if (rollback_journal_head(db, head) &&
+	if (database_journal_head(db, head) &&
 	    journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
 		return;
 	if (database_as_remembered(db))
@@ -312,7 +313,7 @@ static void end_locked(struct database *db, enum database_file file, enum databa
 		break;
 	case DATABASE_JOURNAL:
 		if (what == DATABASE_UNLINK)
-			rollback_journal_close(db);
+			database_journal_close(db);
 		break;
 	}
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "base/file.h"
+#include "replicate/database_journal.h"
 #include "replicate/delta.h"
 #include "replicate/page.h"
 #include "replicate/pagelog.h"
-#include "replicate/rollback.h"
 #include "replicate/view.h"
 
 #include <errno.h>
@@ -182,7 +182,7 @@ int compare_all(struct database *db, struct error *err)
 	bool wal_in_use = db->tail.page_size != 0 && database_in_use(db);
 
 	/* Whoever uses a WAL has played a journal back before. */
-	if (!wal_in_use && rollback_journal_hot(db))
+	if (!wal_in_use && database_journal_hot(db))
 		return 1;
 	return compare(db, false, err);
 }

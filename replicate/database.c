@@ -3,9 +3,9 @@
 
 #include "base/file.h"
 #include "replicate/database_internal.h"
+#include "replicate/database_journal.h"
 #include "replicate/gate.h"
 #include "replicate/page.h"
-#include "replicate/rollback.h"
 
 #include <errno.h>
 
@@ -155,7 +155,7 @@ int database_opening(struct database *db, enum database_file file, unsigned flag
 	if (r == 0 && file == DATABASE_WAL)
 		r = wal_opening(db, create, err);
 	if (file == DATABASE_JOURNAL)
-		rollback_journal_opening(db);
+		database_journal_opening(db);
 	if (r < 0) {
 		if (first && db->loaded)
 			database_unload(db);
@@ -180,7 +180,7 @@ static int leave_hot(struct database *db, struct error *err)
 	int r;
 
 	if (db->suspect || db->tail.page_size != 0 || db->log.position.generation == 0 ||
-	    !rollback_journal_hot(db))
+	    !database_journal_hot(db))
 		return 0;
 	r = database_remember_evidence(db, err);
 	db->left_hot = r == 0;

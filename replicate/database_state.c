@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "replicate/database_internal.h"
+#include "replicate/database_journal.h"
 #include "replicate/page.h"
 #include "replicate/rollback.h"
 
@@ -160,7 +161,7 @@ static int capture_rest(struct database *db, struct error *err)
 {
 	int r = 1;
 
-	if (db->told && db->tail.page_size == 0 && !rollback_journal_hot(db))
+	if (db->told && db->tail.page_size == 0 && !database_journal_hot(db))
 		r = rollback_written(db, RECORD_MERGED, err);
 	return r == 1 ? compare_all(db, err) : r;
 }
@@ -172,7 +173,7 @@ int database_settle(struct database *db, struct error *err)
 	if (database_as_remembered(db)) {
 		if (!db->left_hot)
 			return 0;
-		if (rollback_journal_hot(db))
+		if (database_journal_hot(db))
 			return 1;
 	}
 	db->have_evidence = false;
@@ -230,7 +231,7 @@ void database_unload(struct database *db)
 	db->suspect |= db->lost;
 	db->lost = false;
 	db->told = false; /* until somebody has it open again anybody may write to it */
-	rollback_journal_close(db);
+	database_journal_close(db);
 	wal_tail_close_files(&db->tail);
 	wal_tail_reset(&db->tail);
 	walmap_done(&db->tail.map);

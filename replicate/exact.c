@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "replicate/database_internal.h"
+#include "replicate/database_journal.h"
 #include "replicate/page.h"
-#include "replicate/rollback.h"
 
 #include <errno.h>
 
@@ -43,7 +43,7 @@ int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page, struct er
 	if (page_hash(pgno, page, extent.page_size) == hash)
 		return 0;
 	/* A transaction is under way, whose journal has the page. */
-	return db->tail.page_size == 0 ? rollback_read_before(db, pgno, hash, page, err) : 1;
+	return db->tail.page_size == 0 ? database_journal_page(db, pgno, hash, page, err) : 1;
 }
 
 /* What is asked for: see database_read_exact(). */

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef REPLICATE_DATABASE_JOURNAL_H
+#define REPLICATE_DATABASE_JOURNAL_H
+
+#include "replicate/database_internal.h"
+
+/*
+ * The rollback journal of a database while its transaction is under way, as far as
+ * others than rollback.c look at it. All with the database's mutex held; all but
+ * database_journal_hot() with the database loaded.
+ */
+
+/* Its descriptor, opened if the journal is there; or -1. It stays the database's. */
+int database_journal_fd(struct database *db);
+void database_journal_close(struct database *db);
+/* Reads its first JOURNAL_HEADER_LEN bytes to head; false when it has not as many. */
+bool database_journal_head(struct database *db, uint8_t *head);
+
+/* Whether a journal is there that whoever opens the database next plays back. */
+bool database_journal_hot(struct database *db);
+
+/*
+ * A client is about to open (or create) the journal, perhaps to begin a transaction
+ * in it: notes what X looks like by then.
+ */
+void database_journal_opening(struct database *db);
+
+/* A transaction begins now at the latest: notes whether X is as it was captured. */
+void database_journal_note_quiet(struct database *db);
+
+/*
+ * Whether the transaction that ends now is a commit that SQLite rolls back when the
+ * end of its journal fails; not so a rollback, or the rest of a commit of several
+ * databases.
+ */
+bool database_journal_refusable(struct database *db);
+
+/*
+ * Finds page pgno, whose hash at the position is hash, in the journal of a
+ * transaction that is under way. 0; 1: it is not there, or the journal is large;
+ * -errno.
+ */
+int database_journal_page(struct database *db, uint32_t pgno, uint64_t hash,
+			  uint8_t *page, struct error *err) MUST_CHECK;
+
+#endif
