@@ -122,8 +122,10 @@ static int begin_journal_sync(struct database *db, struct error *err)
 
 	if (!database_journal_head(db, head))
 		return 0;
-	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
+	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID) {
+		database_journal_syncing(db);
 		return keep_head(db, head, err);
+	}
 	if (journal_header_zeroed(head)) {
 		db->journal.zeroed = true;
 		db->unmarked = true; /* exclusive locking commits like that */
@@ -175,8 +177,11 @@ static void begin_main_sync(struct database *db)
 	if (db->tail.page_size != 0 || db->n_open[DATABASE_WAL] != 0)
 		return;
 	if (database_journal_head(db, head) &&
-	    journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
+	    journal_header_parse(head, &header) == JOURNAL_HEADER_VALID) {
+		if (database_journal_dropped(db))
+			end_transaction(db, NULL, false, &err);
 		return;
+	}
 	if (database_as_remembered(db))
 		return;
 	database_note_coarse(db);

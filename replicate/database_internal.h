@@ -12,6 +12,7 @@
 #include "replicate/written.h"
 
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 /* The database object, shared by the files that implement its parts. */
 
@@ -24,6 +25,9 @@ struct journal_state {
 	bool quiet;	/* X was as it was captured when the transaction began */
 	bool unsure;	/* as far as its time can tell so shortly after a write */
 	bool zeroed;	/* the last transaction ended with its header, not with the file */
+	bool synced;	/* in this state X was when the journal was synced last: */
+	uint64_t main_size;
+	int64_t main_mtime_ns;
 	uint8_t head[JOURNAL_HEADER_LEN];
 };
 
@@ -123,6 +127,8 @@ int database_take_evidence(struct database *db, struct evidence *ret_evidence,
 int database_remember_evidence(struct database *db, struct error *err) MUST_CHECK;
 /* Whether they still look so, and nothing else speaks against it. */
 bool database_as_remembered(struct database *db);
+/* When X was written last. */
+int64_t database_mtime_ns(const struct stat *st);
 /* The same of the database file's size and time alone. */
 bool database_main_as_remembered(struct database *db);
 /* It commits in ways that no journal tells of: says so, once. */

@@ -19,6 +19,7 @@ void database_journal_close(struct database *db)
 	db->journal.fd = -1;
 	db->journal.have_head = false;
 	db->journal.quiet = false;
+	db->journal.synced = false;
 }
 
 bool database_journal_head(struct database *db, uint8_t *head)
@@ -60,6 +61,28 @@ bool database_journal_hot(struct database *db)
 	       journal_header_parse(head, &header) == JOURNAL_HEADER_VALID;
 }
 
+void database_journal_syncing(struct database *db)
+{
+	struct journal_state *journal = &db->journal;
+	struct stat st;
+
+	journal->synced = catalog_times_fine(db->catalog) && fstat(db->main_fd, &st) == 0;
+	if (!journal->synced)
+		return;
+	journal->main_size = (uint64_t)st.st_size;
+	journal->main_mtime_ns = database_mtime_ns(&st);
+}
+
+bool database_journal_dropped(struct database *db)
+{
+	const struct journal_state *journal = &db->journal;
+	struct stat st;
+
+	return journal->synced && fstat(db->main_fd, &st) == 0 &&
+	       (uint64_t)st.st_size == journal->main_size &&
+	       database_mtime_ns(&st) == journal->main_mtime_ns && journal_has_super(journal->fd);
+}
+
 /* Whether a page of the journal is another one in the database. */
 static bool differs(const struct database *db, struct journal_reader *journal, uint8_t *page)
 {
@@ -98,7 +121,7 @@ bool database_journal_refusable(struct database *db)
 		    page_header_parse(bytes, &header) &&
 		    journal_reader_init(&journal, fd, NULL, buffer, CATALOG_BUFFER_LEN,
 					&ignored) == 0 &&
-		    !journal_has_super(&journal) && differs(db, &journal, page);
+		    !journal_has_super(fd) && differs(db, &journal, page);
 	if (buffer != NULL)
 		catalog_buffer_put(db->catalog, buffer);
 	return refusable;

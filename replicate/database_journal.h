@@ -28,6 +28,17 @@ void database_journal_opening(struct database *db);
 /* A transaction begins now at the latest: notes whether X is as it was captured. */
 void database_journal_note_quiet(struct database *db);
 
+/* The journal, which is valid, is being synced. */
+void database_journal_syncing(struct database *db);
+
+/*
+ * While X is being synced: whether the journal, which is valid, is dropped as it is.
+ * That is one of a commit of several databases, whose super-journal had gone before
+ * its writer died: all is committed, and whoever reads next makes no other call to
+ * end it where journals are kept. Commits and playbacks write to X before that.
+ */
+bool database_journal_dropped(struct database *db);
+
 /*
  * Whether the transaction that ends now is a commit that SQLite rolls back when the
  * end of its journal fails; not so a rollback, or the rest of a commit of several

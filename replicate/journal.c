@@ -159,13 +159,14 @@ int journal_reader_next(struct journal_reader *reader, struct journal_record *re
 	return 0;
 }
 
-bool journal_has_super(const struct journal_reader *reader)
+bool journal_has_super(int fd)
 {
 	uint8_t bytes[sizeof(magic)];
+	struct stat st;
 
-	return reader->size >= sizeof(bytes) &&
-	       file_pread(reader->fd, bytes, sizeof(bytes),
-			  (off_t)(reader->size - sizeof(bytes))) == (ssize_t)sizeof(bytes) &&
+	return fstat(fd, &st) == 0 && st.st_size >= (off_t)sizeof(bytes) &&
+	       file_pread(fd, bytes, sizeof(bytes), st.st_size - (off_t)sizeof(bytes)) ==
+		       (ssize_t)sizeof(bytes) &&
 	       memcmp(bytes, magic, sizeof(bytes)) == 0;
 }
 

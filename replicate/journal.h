@@ -87,10 +87,10 @@ int journal_reader_next(struct journal_reader *reader, struct journal_record *re
 			struct error *err) MUST_CHECK;
 
 /*
- * Whether the journal ends with the name of a super-journal: it is that of one of
+ * Whether the journal fd ends with the name of a super-journal: it is that of one of
  * several databases, which are all committed when the super-journal has gone.
  */
-bool journal_has_super(const struct journal_reader *reader);
+bool journal_has_super(int fd);
 
 /*
  * Whether page, of page_size bytes, could be a trunk page of the freelist

@@ -152,6 +152,35 @@ def test_a_super_journal(ram_mounts, follows, clients, folder, road, mode):
         assert_captured(mount, name)
 
 
+def test_a_journal_whose_super_journal_is_gone(ram_mounts, follows, clients, folder, road):
+    """Row 19: killed behind the commit of several databases, with a journal left. Whoever reads
+    then drops it, for which SQLite makes no call with exclusive locking: it syncs the database,
+    though."""
+    mount, follow = followed(ram_mounts, follows, capture=road)
+    a, b = (str(mount.dir / name) for name in ("a.db", "b.db"))
+    for name in ("a.db", "b.db"):
+        created(clients, mount, name, n=20).run("db.close()")
+    doomed = Doomed(clients, folder, mount.dir)
+    text = ATTACHED.format(a=a, b=b, mode="DELETE", level="FULL")
+    follow.look("b.db")
+    for _ in range(3):
+        assert doomed.run(text, 1, "unlink:/b.db-journal") is not None
+        assert not super_journals(mount) and os.path.exists(f"{b}-journal")
+        reader = clients()
+        reader.run(f"db = Database({b!r})")
+        reader.sql("PRAGMA locking_mode=EXCLUSIVE")
+        sound(reader)
+        assert os.path.getsize(f"{b}-journal") > 512
+        follow.assert_equal("b.db", records=1)
+        for _ in range(2):
+            reader.sql("UPDATE t SET v = randomblob(900)")
+            follow.assert_equal("b.db", records=1)
+        reader.run("db.close()")
+        follow.assert_equal("b.db", records=0)
+    mount.unmount()
+    assert_captured(mount, "b.db", merged=0)
+
+
 UNSYNCED = """
 db = Database({path!r})
 db.sql("PRAGMA journal_mode=DELETE")
