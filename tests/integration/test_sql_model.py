@@ -283,15 +283,26 @@ class Round:
         return client
 
     def read(self, connection):
-        """Has SQLite recover what it wants to."""
+        """Has SQLite recover what it wants to; a journal that it leaves may still be played back."""
         for name in connection.client.run("read()"):
-            self.databases[name].unread = False
+            self.databases[name].unread &= self.has_hot_journal(name)
+
+    def has_hot_journal(self, name):
+        """Whether there is one that its writer has not ended."""
+        with contextlib.suppress(FileNotFoundError):
+            with open(self.mount.dir / f"{name}-journal", "rb") as file:
+                return any(file.read(8))
+        return False
 
     def leave_transaction(self, connection):
-        """Without a rollback where SQLite could not do one."""
+        """Without a rollback where SQLite could not do one. Where a lock keeps it from committing
+        too, its end leaves what it has written so far, and no call tells of that."""
         if connection.inside:
             end = "ROLLBACK" if self.can_roll_back(connection) else "COMMIT"
             self.heard(self.tell(connection, f"step('{end}')")[1])
+        if connection.inside:
+            for name in connection.names.values():
+                self.databases[name].silent = True
 
     def close(self, step):
         """Closes; the last one's close captures what no commit announced."""
