@@ -494,8 +494,8 @@ class Round:
         assert answer["differ"] == 0, f"{database.name}: {answer['differ']} pages differ: {answer}"
 
     def assert_counted(self, database, answer, n_commits, counted, one_by_one):
-        """Each transaction is one record; one_by_one: and is known to be one. Of several programs
-        at once, not counted, a few are found by comparison."""
+        """Each transaction is one record; one_by_one: and is known to be one. Not so of several
+        programs at once, which are not counted: their VACUUMs may change the page size and back."""
         if not counted:
             return
         if one_by_one:
