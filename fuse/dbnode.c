@@ -239,3 +239,11 @@ void dbnode_written(struct filesystem *fs, struct node *node, int fd)
 	if (dbnode.db != NULL)
 		dbnode_attach(fs, node, &dbnode);
 }
+
+void dbnode_removed(struct filesystem *fs, struct node *parent, const char *name)
+{
+	struct buf path CLEANUP_BUF = { 0 };
+
+	if (node_child_path(&fs->nodes, parent, name, &path) == 0 && buf_str(&path) != NULL)
+		catalog_removed(fs->options.catalog, (char *)path.data);
+}

@@ -51,4 +51,10 @@ void dbnode_attach(struct filesystem *fs, struct node *node, const struct dbnode
  */
 void dbnode_written(struct filesystem *fs, struct node *node, int fd);
 
+/*
+ * The file called name in the folder parent is no more: nor is the database that
+ * it was, if it was one. The caller holds names.
+ */
+void dbnode_removed(struct filesystem *fs, struct node *parent, const char *name);
+
 #endif

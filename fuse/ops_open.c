@@ -282,16 +282,13 @@ static int create_new(struct opening *opening, struct place *place, mode_t mode,
 static void forget_stale(struct opening *opening, struct place *place)
 {
 	struct filesystem *fs = opening->fs;
-	struct buf path CLEANUP_BUF = { 0 };
 	struct stat st;
 
 	if (opening->dbnode.db == NULL || opening->dbnode.file != DATABASE_MAIN)
 		return;
 	pthread_rwlock_rdlock(&fs->names);
-	if (nodes_stat_at(&fs->nodes, place->dir_fd, place->name, &st) == -ENOENT &&
-	    node_child_path(&fs->nodes, place->parent, place->name, &path) == 0 &&
-	    buf_str(&path) != NULL) {
-		catalog_removed(fs->options.catalog, (char *)path.data);
+	if (nodes_stat_at(&fs->nodes, place->dir_fd, place->name, &st) == -ENOENT) {
+		dbnode_removed(fs, place->parent, place->name);
 		dbnode_done(&opening->dbnode);
 	}
 	pthread_rwlock_unlock(&fs->names);

@@ -77,13 +77,8 @@ static void barrier_end(struct dbnode *dbnode, int result)
  */
 static void database_gone(struct filesystem *fs, struct place *place, struct dbnode *dbnode)
 {
-	struct buf path CLEANUP_BUF = { 0 };
-
-	if (dbnode->db != NULL && dbnode->file != DATABASE_MAIN)
-		return;
-	if (node_child_path(&fs->nodes, place->parent, place->name, &path) == 0 &&
-	    buf_str(&path) != NULL)
-		catalog_removed(fs->options.catalog, (char *)path.data);
+	if (dbnode->db == NULL || dbnode->file == DATABASE_MAIN)
+		dbnode_removed(fs, place->parent, place->name);
 }
 
 /*

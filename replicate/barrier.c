@@ -102,14 +102,14 @@ static int end_transaction(struct database *db, const uint8_t *kept, bool may_re
 static int keep_head(struct database *db, const uint8_t *head, struct error *err)
 {
 	struct journal_state *journal = &db->journal;
+	bool begins = !journal->have_head || memcmp(journal->head, head, JOURNAL_HEADER_LEN) != 0;
 	struct stat st;
 
-	if (journal->have_head && memcmp(journal->head, head, JOURNAL_HEADER_LEN) == 0)
+	database_journal_syncing(db, begins);
+	if (!begins)
 		return 0;
 	memcpy(journal->head, head, JOURNAL_HEADER_LEN);
 	journal->have_head = true;
-	/* Before that nothing of the transaction is written to X. */
-	database_journal_note_quiet(db);
 	if (!journal->zeroed || fstat(journal->fd, &st) < 0)
 		return 0;
 	return gate_reserve(db, 2 * (uint64_t)st.st_size, err);
@@ -122,10 +122,8 @@ static int begin_journal_sync(struct database *db, struct error *err)
 
 	if (!database_journal_head(db, head))
 		return 0;
-	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID) {
-		database_journal_syncing(db);
+	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
 		return keep_head(db, head, err);
-	}
 	if (journal_header_zeroed(head)) {
 		db->journal.zeroed = true;
 		db->unmarked = true; /* exclusive locking commits like that */
@@ -171,13 +169,10 @@ static int begin_journal(struct database *db, enum database_barrier what, uint64
 static void begin_main_sync(struct database *db)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	uint8_t head[JOURNAL_HEADER_LEN];
-	struct journal_header header;
 
 	if (db->tail.page_size != 0 || db->n_open[DATABASE_WAL] != 0)
 		return;
-	if (database_journal_head(db, head) &&
-	    journal_header_parse(head, &header) == JOURNAL_HEADER_VALID) {
+	if (database_journal_state(db) == JOURNAL_HEADER_VALID) {
 		if (database_journal_dropped(db))
 			end_transaction(db, NULL, false, &err);
 		return;

@@ -12,11 +12,16 @@
 #include "replicate/written.h"
 
 #include <stdatomic.h>
-#include <sys/stat.h>
 
 /* The database object, shared by the files that implement its parts. */
 
 #define DATABASE_N_FILES 4
+
+/* By which it shows whether X was written. */
+struct main_look {
+	uint64_t size;
+	int64_t mtime_ns;
+};
 
 /* What is known of the rollback journal. */
 struct journal_state {
@@ -25,9 +30,8 @@ struct journal_state {
 	bool quiet;	/* X was as it was captured when the transaction began */
 	bool unsure;	/* as far as its time can tell so shortly after a write */
 	bool zeroed;	/* the last transaction ended with its header, not with the file */
-	bool synced;	/* in this state X was when the journal was synced last: */
-	uint64_t main_size;
-	int64_t main_mtime_ns;
+	bool synced;	/* X looked like this when the journal was synced last: */
+	struct main_look main;
 	uint8_t head[JOURNAL_HEADER_LEN];
 };
 
@@ -127,10 +131,10 @@ int database_take_evidence(struct database *db, struct evidence *ret_evidence,
 int database_remember_evidence(struct database *db, struct error *err) MUST_CHECK;
 /* Whether they still look so, and nothing else speaks against it. */
 bool database_as_remembered(struct database *db);
-/* When X was written last. */
-int64_t database_mtime_ns(const struct stat *st);
-/* The same of the database file's size and time alone. */
-bool database_main_as_remembered(struct database *db);
+/* How X looks now; false when that cannot be told. */
+bool database_look_at_main(const struct database *db, struct main_look *ret_look);
+/* Whether that is as X was remembered. */
+bool database_main_as_remembered(const struct database *db, const struct main_look *look);
 /* It commits in ways that no journal tells of: says so, once. */
 void database_note_coarse(struct database *db);
 /* All that was written so far is in the position, or about to be compared. */

@@ -30,9 +30,19 @@ bool database_journal_head(struct database *db, uint8_t *head)
 	       file_pread(fd, head, JOURNAL_HEADER_LEN, 0) == (ssize_t)JOURNAL_HEADER_LEN;
 }
 
-void database_journal_note_quiet(struct database *db)
+enum journal_header_state database_journal_state(struct database *db)
 {
-	db->journal.quiet = database_main_as_remembered(db);
+	uint8_t head[JOURNAL_HEADER_LEN];
+	struct journal_header ignored;
+
+	return database_journal_head(db, head) ? journal_header_parse(head, &ignored) :
+						 JOURNAL_HEADER_NONE;
+}
+
+/* A transaction begins now at the latest; look: at X, or NULL. */
+static void note_quiet(struct database *db, const struct main_look *look)
+{
+	db->journal.quiet = look != NULL && database_main_as_remembered(db, look);
 	db->journal.unsure = db->evidence_fresh;
 }
 
@@ -40,6 +50,7 @@ void database_journal_opening(struct database *db)
 {
 	struct journal_state *journal = &db->journal;
 	uint8_t head[JOURNAL_HEADER_LEN];
+	struct main_look look;
 
 	if (!db->loaded)
 		return;
@@ -48,7 +59,7 @@ void database_journal_opening(struct database *db)
 	    memcmp(journal->head, head, sizeof(head)) == 0)
 		return;
 	journal->have_head = false;
-	database_journal_note_quiet(db);
+	note_quiet(db, database_look_at_main(db, &look) ? &look : NULL);
 }
 
 bool database_journal_hot(struct database *db)
@@ -61,26 +72,23 @@ bool database_journal_hot(struct database *db)
 	       journal_header_parse(head, &header) == JOURNAL_HEADER_VALID;
 }
 
-void database_journal_syncing(struct database *db)
+void database_journal_syncing(struct database *db, bool begins)
 {
 	struct journal_state *journal = &db->journal;
-	struct stat st;
 
-	journal->synced = catalog_times_fine(db->catalog) && fstat(db->main_fd, &st) == 0;
-	if (!journal->synced)
-		return;
-	journal->main_size = (uint64_t)st.st_size;
-	journal->main_mtime_ns = database_mtime_ns(&st);
+	journal->synced = database_look_at_main(db, &journal->main);
+	if (begins)
+		note_quiet(db, journal->synced ? &journal->main : NULL);
 }
 
 bool database_journal_dropped(struct database *db)
 {
 	const struct journal_state *journal = &db->journal;
-	struct stat st;
+	struct main_look look;
 
-	return journal->synced && fstat(db->main_fd, &st) == 0 &&
-	       (uint64_t)st.st_size == journal->main_size &&
-	       database_mtime_ns(&st) == journal->main_mtime_ns && journal_has_super(journal->fd);
+	return journal->synced && catalog_times_fine(db->catalog) &&
+	       database_look_at_main(db, &look) && look.size == journal->main.size &&
+	       look.mtime_ns == journal->main.mtime_ns && journal_has_super(journal->fd);
 }
 
 /* Whether a page of the journal is another one in the database. */

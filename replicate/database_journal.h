@@ -16,6 +16,9 @@ void database_journal_close(struct database *db);
 /* Reads its first JOURNAL_HEADER_LEN bytes to head; false when it has not as many. */
 bool database_journal_head(struct database *db, uint8_t *head);
 
+/* What its header is; NONE too when it has none. */
+enum journal_header_state database_journal_state(struct database *db);
+
 /* Whether a journal is there that whoever opens the database next plays back. */
 bool database_journal_hot(struct database *db);
 
@@ -25,11 +28,11 @@ bool database_journal_hot(struct database *db);
  */
 void database_journal_opening(struct database *db);
 
-/* A transaction begins now at the latest: notes whether X is as it was captured. */
-void database_journal_note_quiet(struct database *db);
-
-/* The journal, which is valid, is being synced. */
-void database_journal_syncing(struct database *db);
+/*
+ * The journal, which is valid, is being synced: notes what X looks like. begins: so it
+ * is for the first time in its transaction, before which that writes nothing to X.
+ */
+void database_journal_syncing(struct database *db, bool begins);
 
 /*
  * While X is being synced: whether the journal, which is valid, is dropped as it is.
@@ -51,7 +54,7 @@ bool database_journal_refusable(struct database *db);
  * transaction that is under way. 0; 1: it is not there, or the journal is large;
  * -errno.
  */
-int database_journal_page(struct database *db, uint32_t pgno, uint64_t hash,
-			  uint8_t *page, struct error *err) MUST_CHECK;
+int database_journal_page(struct database *db, uint32_t pgno, uint64_t hash, uint8_t *page,
+			  struct error *err) MUST_CHECK;
 
 #endif

@@ -34,7 +34,7 @@ uint64_t database_page_hash(void *arg, uint32_t pgno)
 	return pgno <= db->log.extent.n_pages ? hashfile_get(&db->hashes, pgno) : 0;
 }
 
-int64_t database_mtime_ns(const struct stat *st)
+static int64_t mtime_ns(const struct stat *st)
 {
 	return st->st_mtim.tv_sec * 1000000000LL + st->st_mtim.tv_nsec;
 }
@@ -57,11 +57,11 @@ int database_take_evidence(struct database *db, struct evidence *ret_evidence, s
 		return error_set_errno(err, errno, "cannot stat %s", db->name);
 	ret_evidence->inode = st.st_ino;
 	ret_evidence->size = (uint64_t)st.st_size;
-	ret_evidence->mtime_ns = database_mtime_ns(&st);
+	ret_evidence->mtime_ns = mtime_ns(&st);
 	ret_evidence->head_hash = head_hash(db->main_fd, PAGE_HEADER_LEN);
 	if (wal_fd >= 0 && fstat(wal_fd, &st) == 0 && st.st_size != 0) {
 		ret_evidence->wal_size = (uint64_t)st.st_size;
-		ret_evidence->wal_mtime_ns = database_mtime_ns(&st);
+		ret_evidence->wal_mtime_ns = mtime_ns(&st);
 		ret_evidence->wal_head_hash = head_hash(wal_fd, WAL_HEADER_LEN);
 	}
 	return 0;
@@ -128,12 +128,23 @@ bool database_as_remembered(struct database *db)
 	       memcmp(&now, &db->evidence, sizeof(now)) == 0;
 }
 
-bool database_main_as_remembered(struct database *db)
+bool database_look_at_main(const struct database *db, struct main_look *ret_look)
 {
 	struct stat st;
 
-	return db->have_evidence && fstat(db->main_fd, &st) == 0 &&
-	       (uint64_t)st.st_size == db->evidence.size && database_mtime_ns(&st) == db->evidence.mtime_ns;
+	if (fstat(db->main_fd, &st) < 0)
+		return false;
+	*ret_look = (struct main_look){
+		.size = (uint64_t)st.st_size,
+		.mtime_ns = mtime_ns(&st),
+	};
+	return true;
+}
+
+bool database_main_as_remembered(const struct database *db, const struct main_look *look)
+{
+	return db->have_evidence && look->size == db->evidence.size &&
+	       look->mtime_ns == db->evidence.mtime_ns;
 }
 
 void database_note_coarse(struct database *db)

@@ -246,20 +246,11 @@ static int compare_whole(struct database *db, struct error *err)
 	return r > 0 ? error_set(err, EAGAIN, "the database changes while its writer waits") : r;
 }
 
-/* Whether the journal has a header. */
-static bool journal_tells(struct database *db)
-{
-	uint8_t head[JOURNAL_HEADER_LEN];
-	struct journal_header header;
-
-	return database_journal_head(db, head) &&
-	       journal_header_parse(head, &header) != JOURNAL_HEADER_NONE;
-}
-
 int rollback_commit(struct database *db, const uint8_t *kept, struct error *err)
 {
 	uint64_t n_before = db->n_transactions + db->n_merged;
-	bool alone = !db->suspect && kept == NULL && !journal_tells(db);
+	bool alone = !db->suspect && kept == NULL &&
+		     database_journal_state(db) == JOURNAL_HEADER_NONE;
 	int r = database_continue_log(db, err);
 
 	if (r == 0)

@@ -267,6 +267,15 @@ def page_size_of(path):
     return 65536 if size == 1 else size
 
 
+def journal_begins(database):
+    """The first byte of a database's journal, not zero while that is to be played back; b"" when
+    there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        with open(f"{database}-journal", "rb") as file:
+            return file.read(1)
+    return b""
+
+
 def differing_pages(a, b, page_size=None, mode_bytes=True):
     """The numbers of the pages that differ; lengths count. mode_bytes=False masks bytes 18, 19."""
     page_size = page_size or page_size_of(a)

@@ -4,7 +4,6 @@ of theirs the log, replayed, is compared with the database. The same seed gives 
 """
 
 import collections
-import contextlib
 import importlib.util
 import os
 import random
@@ -12,7 +11,7 @@ import re
 import time
 
 from doomed import Doomed
-from mount import wait_for
+from mount import journal_begins, wait_for
 from sql_model import Model
 
 NAME = "s.db"
@@ -344,14 +343,7 @@ class Round:
     def journal_is_cold(self):
         """Whether one is left that was not synced: nobody plays it back, but free pages may have
         been written already, which the next commit finds."""
-        return self.journal_begins() == b"\0"
-
-    def journal_begins(self):
-        """Its first byte, which is not zero while it is to be played back."""
-        with contextlib.suppress(FileNotFoundError):
-            with open(f"{self.path}-journal", "rb") as file:
-                return file.read(1)
-        return b""
+        return journal_begins(self.path) == b"\0"
 
     # -- checks
 
@@ -401,7 +393,7 @@ class Round:
         assert answer["differ"] == 0, f"after the last close {answer}"
         trouble = self.mount.database(NAME)["trouble"]
         # One who was killed before he wrote to the database, when others held it till the end.
-        is_hot = self.journal_begins() not in (b"", b"\0")
+        is_hot = journal_begins(self.path) not in (b"", b"\0")
         waits = is_hot and "waits to be played back" in (trouble or "")
         assert trouble is None or waits, trouble
 

@@ -22,7 +22,7 @@ import pytest
 
 import sql_model
 from follow import Follow
-from mount import assert_captured, differing_pages, run_cli, wait_for
+from mount import assert_captured, differing_pages, journal_begins, run_cli, wait_for
 
 SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "20"))
 REPEATED = os.environ.get("REPLITEDFS_SEED")
@@ -285,14 +285,8 @@ class Round:
     def read(self, connection):
         """Has SQLite recover what it wants to; a journal that it leaves may still be played back."""
         for name in connection.client.run("read()"):
-            self.databases[name].unread &= self.has_hot_journal(name)
-
-    def has_hot_journal(self, name):
-        """Whether there is one that its writer has not ended."""
-        with contextlib.suppress(FileNotFoundError):
-            with open(self.mount.dir / f"{name}-journal", "rb") as file:
-                return any(file.read(8))
-        return False
+            is_hot = journal_begins(self.mount.dir / name) not in (b"", b"\0")
+            self.databases[name].unread &= is_hot
 
     def leave_transaction(self, connection):
         """Without a rollback where SQLite could not do one. Where a lock keeps it from committing
