@@ -173,15 +173,21 @@ int database_opening(struct database *db, enum database_file file, unsigned flag
 
 /*
  * Nobody is left in a transaction whose journal is still there: the next client
- * plays that back, and nothing will have been changed. 1 = so it is.
+ * plays that back, and nothing will have been changed, unless something was
+ * committed unseen before it. 1 = so it is; 2 = it may have been.
  */
 static int leave_hot(struct database *db, struct error *err)
 {
+	bool sure;
 	int r;
 
 	if (db->suspect || db->tail.page_size != 0 || db->log.position.generation == 0 ||
 	    !database_journal_hot(db))
 		return 0;
+	sure = (db->left_hot && database_as_remembered(db)) || database_journal_began_quiet(db);
+	db->left_hot = false;
+	if (!sure)
+		return 2;
 	r = database_remember_evidence(db, err);
 	db->left_hot = r == 0;
 	return r == 0 ? 1 : r;
@@ -212,6 +218,7 @@ static void last_release(struct database *db)
 	}
 	if (r == 0)
 		r = leave_hot(db, &err);
+	db->suspect |= r == 2;
 	/* With a WAL left behind everything is in it; else the file may have changed. */
 	if (r == 0 && (db->suspect || db->tail.page_size == 0))
 		r = settle_at_close(db, &err);

@@ -46,17 +46,24 @@ static void note_quiet(struct database *db, const struct main_look *look)
 	db->journal.unsure = db->evidence_fresh;
 }
 
+/* Whether its header is the one that was synced last. */
+static bool is_kept(struct database *db)
+{
+	uint8_t head[JOURNAL_HEADER_LEN];
+
+	return db->journal.have_head && database_journal_head(db, head) &&
+	       memcmp(db->journal.head, head, sizeof(head)) == 0;
+}
+
 void database_journal_opening(struct database *db)
 {
 	struct journal_state *journal = &db->journal;
-	uint8_t head[JOURNAL_HEADER_LEN];
 	struct main_look look;
 
 	if (!db->loaded)
 		return;
 	/* Others look at it too, while its transaction is under way. */
-	if (journal->have_head && database_journal_head(db, head) &&
-	    memcmp(journal->head, head, sizeof(head)) == 0)
+	if (is_kept(db))
 		return;
 	journal->have_head = false;
 	note_quiet(db, database_look_at_main(db, &look) ? &look : NULL);
@@ -70,6 +77,11 @@ bool database_journal_hot(struct database *db)
 
 	return fd >= 0 && file_pread(fd, head, sizeof(head), 0) == (ssize_t)sizeof(head) &&
 	       journal_header_parse(head, &header) == JOURNAL_HEADER_VALID;
+}
+
+bool database_journal_began_quiet(struct database *db)
+{
+	return is_kept(db) && db->journal.quiet && !db->journal.unsure;
 }
 
 void database_journal_syncing(struct database *db, bool begins)

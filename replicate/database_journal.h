@@ -35,6 +35,12 @@ void database_journal_opening(struct database *db);
 void database_journal_syncing(struct database *db, bool begins);
 
 /*
+ * Whether X was as it was captured when the transaction began whose journal is there.
+ * Known since its first sync: what writes to X before that may have committed unseen.
+ */
+bool database_journal_began_quiet(struct database *db);
+
+/*
  * While X is being synced: whether the journal, which is valid, is dropped as it is.
  * That is one of a commit of several databases, whose super-journal had gone before
  * its writer died: all is committed, and whoever reads next makes no other call to

@@ -218,6 +218,7 @@ static int take_in(struct database *db, const uint8_t *kept, enum record_kind ki
 		   bool written_only, struct error *err)
 {
 	struct rollback rollback CLEANUP(rollback_done) = { 0 };
+	bool wrote = db->told && written_any(&db->written);
 	int r = rollback_init(&rollback, db, kind, err);
 
 	if (r == 0 && (db->suspect || db->log.position.generation == 0))
@@ -228,6 +229,8 @@ static int take_in(struct database *db, const uint8_t *kept, enum record_kind ki
 		r = candidates_collect(&rollback.pages, kept, err);
 	if (r == 0)
 		r = publish(&rollback, err);
+	if (r == 1 && wrote)
+		db->have_evidence = false; /* what was written is not in the ranges any more */
 	if (r < 0)
 		candidates_put_back(&rollback.pages);
 	else

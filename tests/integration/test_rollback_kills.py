@@ -8,7 +8,7 @@ import pytest
 
 from doomed import Doomed
 from follow import followed
-from mount import assert_captured
+from mount import assert_captured, journal_begins
 
 SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "8"))
 FULL_LENGTH = SECONDS >= 60
@@ -206,6 +206,43 @@ def test_a_journal_that_was_never_synced(ram_mounts, follows, clients, folder, r
         other.sql("UPDATE t SET v = randomblob(900)")
         follow.assert_equal("a.db", records=1, merged=None)
     other.run("db.close()")
+    mount.unmount()
+    assert_captured(mount, "a.db")
+
+
+# The change counter in page 1 moves once only with exclusive locking; nothing is synced.
+UNSEEN = """
+db = Database({path!r})
+for name, value in (("locking_mode", "EXCLUSIVE"), ("journal_mode", "PERSIST"),
+                    ("synchronous", "OFF"), ("cache_size", 5)):
+    db.sql(f"PRAGMA {{name}}={{value}}")
+for id in (20, 50, 80):
+    db.sql("UPDATE t SET v = randomblob(900) WHERE id = ?1", id)
+arm()
+db.sql("BEGIN")
+db.sql("UPDATE t SET v = randomblob(900) WHERE id > 100")
+db.sql("COMMIT")
+"""
+
+
+def test_commits_that_nothing_tells_of(ram_mounts, follows, clients, folder, road):
+    """Killed in a transaction behind them: they stay, and are in the log as soon as somebody has
+    played that transaction back."""
+    mount, follow = followed(ram_mounts, follows, capture=road)
+    path = mount.dir / "a.db"
+    created(clients, mount, "a.db").run("db.close()")
+    doomed = Doomed(clients, folder, mount.dir)
+    for _ in range(3):
+        follow.look("a.db")
+        text = UNSEEN.format(path=str(path))
+        assert doomed.run(text, 20, "pwrite:/a.db") is not None
+        assert journal_begins(path) not in (b"", b"\0"), "no journal was left"
+        reader = clients(path)
+        sound(reader)
+        follow.assert_equal("a.db", records=1, merged=None)
+        reader.sql("UPDATE t SET v = randomblob(900) WHERE id = 5")
+        follow.assert_equal("a.db", records=1)
+        reader.run("db.close()")
     mount.unmount()
     assert_captured(mount, "a.db")
 
