@@ -44,8 +44,7 @@ static int push(struct candidates *candidates, uint32_t pgno, uint64_t before_at
 {
 	if (candidates->n == candidates->n_room) {
 		size_t n_room = MAX(2 * candidates->n_room, (size_t)64);
-		struct candidate *more =
-			realloc(candidates->list, n_room * sizeof(*more));
+		struct candidate *more = realloc(candidates->list, n_room * sizeof(*more));
 
 		if (more == NULL)
 			return error_set(err, ENOMEM, "out of memory");
@@ -96,8 +95,7 @@ static int read_extent(struct candidates *candidates, struct error *err)
 			      (uint64_t)PAGE_NUMBER_MAX);
 	/* What says that it is larger than its file is damaged, to SQLite too. */
 	if (header.n_pages != 0)
-		candidates->after.n_pages =
-			MIN(header.n_pages, candidates->after.n_pages);
+		candidates->after.n_pages = MIN(header.n_pages, candidates->after.n_pages);
 	return 0;
 }
 
@@ -146,8 +144,7 @@ static int push_leaves(struct candidates *candidates, const struct journal_recor
 		return 0;
 	for (uint32_t i = 0; r == 0 && i < n; i++)
 		r = push(candidates,
-			 be32_get(record->page + JOURNAL_TRUNK_LEAVES + 4 * (size_t)i),
-			 0, err);
+			 be32_get(record->page + JOURNAL_TRUNK_LEAVES + 4 * (size_t)i), 0, err);
 	return r;
 }
 
@@ -172,8 +169,7 @@ static bool first_page_known(struct candidates *candidates, const uint8_t *page)
  */
 static int push_journal(struct candidates *candidates, struct error *err)
 {
-	uint32_t n_pages =
-		MAX(candidates->before.n_pages, candidates->journal.first.n_pages);
+	uint32_t n_pages = MAX(candidates->before.n_pages, candidates->journal.first.n_pages);
 	uint32_t lock_page = page_lock_number(candidates->after.page_size);
 	bool left_out = !candidates->told && hook_enabled("no-journal-pages");
 	bool first_page_seen = candidates->told || candidates->before.n_pages == 0;
@@ -213,8 +209,7 @@ static int by_page(const void *a, const void *b)
 	if (x->pgno != y->pgno)
 		return x->pgno < y->pgno ? -1 : 1;
 	/* Of several copies in the journal the first is the oldest; 0 is none. */
-	return (x->before_at - 1 > y->before_at - 1) -
-	       (x->before_at - 1 < y->before_at - 1);
+	return (x->before_at - 1 > y->before_at - 1) - (x->before_at - 1 < y->before_at - 1);
 }
 
 static void sort_candidates(struct candidates *candidates)
@@ -236,8 +231,8 @@ int candidates_collect(struct candidates *candidates, const uint8_t *kept, struc
 {
 	int fd = database_journal_fd(candidates->db);
 	int r = fd < 0 ? 1 :
-			 journal_reader_init(&candidates->journal, fd, kept,
-					     candidates->buffer, CATALOG_BUFFER_LEN, err);
+			 journal_reader_init(&candidates->journal, fd, kept, candidates->buffer,
+					     CATALOG_BUFFER_LEN, err);
 
 	candidates->has_journal = r == 0;
 	if (r >= 0)
