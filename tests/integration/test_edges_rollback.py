@@ -415,18 +415,28 @@ def test_encrypted_databases(stage, clients, cipher, folder, mode):
 # -- B10
 
 
+def assert_page_sizes(scene, client, change):
+    """change(n, size) gives the pages that size, for the n-th time, which is a merged record, and
+    commits once more. Journal modes take turns."""
+    for n, size in enumerate((16384, 512, 65536, 4096)):
+        client.sql(f"PRAGMA journal_mode={['DELETE', 'PERSIST', 'TRUNCATE'][n % 3]}")
+        change(n, size)
+        report = assert_captured(scene.mount, "a.db", records=4 + 2 * n, merged=n + 1)
+        assert report["page_size"] == size
+
+
 def test_page_sizes_changed_by_vacuum(stage, folder):
     """The journal is in pages of the old size, the database in those of the new one."""
     scene = stage()
     scene.create()
     client = scene.open()
-    for n, size in enumerate((16384, 512, 65536, 4096)):
-        client.sql(f"PRAGMA journal_mode={['DELETE', 'PERSIST', 'TRUNCATE'][n % 3]}")
+
+    def vacuum(n, size):
         client.sql(f"PRAGMA page_size={size}")
         client.sql("VACUUM")
         client.sql(f"{CHANGE_ALL} WHERE id % 7 = {n}")
-        report = assert_captured(scene.mount, "a.db", records=4 + 2 * n, merged=n + 1)
-        assert report["page_size"] == size
+
+    assert_page_sizes(scene, client, vacuum)
     fault = Fault(folder, faults.KILL_AT_UNLINK_OF_JOURNAL)
     victim = scene.open(env=fault.env)
     victim.sql("PRAGMA page_size=1024")
@@ -443,8 +453,8 @@ def test_page_sizes_changed_by_the_backup_api(stage, folder):
     scene = stage()
     scene.create()
     client = scene.open()
-    for n, size in enumerate((16384, 512, 65536, 4096)):
-        client.sql(f"PRAGMA journal_mode={['DELETE', 'PERSIST', 'TRUNCATE'][n % 3]}")
+
+    def copy(n, size):
         client.run(f"other = Database({str(folder / str(size))!r})")
         client.run(f"other.sql('PRAGMA page_size={size}')")
         client.run("other.sql('PRAGMA synchronous=OFF')")
@@ -452,8 +462,8 @@ def test_page_sizes_changed_by_the_backup_api(stage, folder):
         client.run(f"other.many(100 + {n}, {INSERT!r})")
         client.run("other.connection.backup(db.connection)")
         client.sql(CHANGE_SOME)
-        report = assert_captured(scene.mount, "a.db", records=4 + 2 * n, merged=n + 1)
-        assert report["page_size"] == size
+
+    assert_page_sizes(scene, client, copy)
     assert is_sound(client)
     scene.end(client)
     assert_captured(scene.mount, "a.db", records=10, merged=4)

@@ -292,13 +292,19 @@ def write_and_listen(site, ledger, writers):
     ledger.check(site.api().records())
 
 
-def test_pocketbase_serves_writers_and_subscribers(mounts, servers, program, folder, road):
-    """1,000 writes and realtime clients meet no error, all is heard, and all of it restores."""
+@pytest.fixture
+def new_site(mounts, servers, program, folder, road):
+    """A mount, a site on it, and the ledger of its writers."""
     mount = mounts(capture=road, backup=True, env=LONG_LOG)
     site = Site(program, mount.dir / "pb_data", servers, folder / "server.log")
     site.set_up()
     ledger = Ledger()
-    writers = make_writers(ledger)
+    return mount, site, ledger, make_writers(ledger)
+
+
+def test_pocketbase_serves_writers_and_subscribers(new_site, servers, folder):
+    """1,000 writes and realtime clients meet no error, all is heard, and all of it restores."""
+    mount, site, ledger, writers = new_site
     end = time.monotonic() + SECONDS
     write_and_listen(site, ledger, writers)
     while time.monotonic() < end:
@@ -335,13 +341,9 @@ def kill_the_mount(mount, site, ledger, writers, n):
     ledger.check(site.api().records())
 
 
-def test_kills_lose_nothing_that_pocketbase_acknowledged(mounts, servers, program, folder, road):
+def test_kills_lose_nothing_that_pocketbase_acknowledged(new_site, servers, folder):
     """kill -9 of the site, and of the mount, again and again in the middle of writes."""
-    mount = mounts(capture=road, backup=True, env=LONG_LOG)
-    site = Site(program, mount.dir / "pb_data", servers, folder / "server.log")
-    site.set_up()
-    ledger = Ledger()
-    writers = make_writers(ledger)
+    mount, site, ledger, writers = new_site
     chance = writers[0].chance
     end = time.monotonic() + SECONDS
     for round_number in itertools.count(1):
