@@ -176,10 +176,11 @@ class Connection:
 
     def may_be_killed(self, others):
         """Whether SQLite survives it: in a transaction without a journal file it does not, nor
-        beside a connection without a journal, which then may damage the database."""
+        beside a connection without one. That may have read before and go on to commit, which
+        leaves the dead program's journal where it is, to be played back over those commits."""
         journals = {self.journal(name) for name in self.names.values()}
         beside = {other.journal(name) for other in others for name in self.names.values()}
-        return journals.isdisjoint({"memory", "off", None}) and "off" not in beside
+        return journals.isdisjoint({"memory", "off", None}) and beside.isdisjoint({"memory", "off"})
 
 
 class Database:
@@ -283,7 +284,7 @@ class Round:
         return client
 
     def read(self, connection):
-        """Has SQLite recover what it wants to; a journal that it leaves may still be played back."""
+        """Has SQLite recover what it wants to; a journal that it leaves may be played back yet."""
         for name in connection.client.run("read()"):
             is_hot = journal_begins(self.mount.dir / name) not in (b"", b"\0")
             self.databases[name].unread &= is_hot
