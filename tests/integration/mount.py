@@ -276,13 +276,21 @@ def journal_begins(database):
     return b""
 
 
+def pages_of(path):
+    """What a database file holds, as far as its header counts it: behind that is what a writer
+    left that died before he cut the file off."""
+    with open(path, "rb") as file:
+        content = bytearray(file.read())
+    if content[24:28] == content[92:96]:
+        n_pages = int.from_bytes(content[28:32], "big")
+        del content[n_pages * page_size_of(path) or len(content) :]
+    return content
+
+
 def differing_pages(a, b, page_size=None, mode_bytes=True):
     """The numbers of the pages that differ; lengths count. mode_bytes=False masks bytes 18, 19."""
     page_size = page_size or page_size_of(a)
-    with open(a, "rb") as file:
-        one = bytearray(file.read())
-    with open(b, "rb") as file:
-        two = bytearray(file.read())
+    one, two = pages_of(a), pages_of(b)
     if not mode_bytes:
         one[18:20] = two[18:20] = b"\0\0"
     n = max(len(one), len(two))

@@ -173,6 +173,37 @@ def test_a_database_extended_in_mid_transaction(stage, folder):
     assert_captured(scene.mount, "a.db", records=3, merged=0)
 
 
+def test_a_file_longer_than_its_header_says(stage):
+    """A writer left that who died before the cut: the WAL's transactions take it in, and a
+    restore of one of them is sound."""
+    scene = stage()
+    scene.create(rows=100)
+    client = scene.open()
+    with open(scene.path(), "ab") as file:
+        file.write(os.urandom(4 * 4096))
+    client.sql("UPDATE t SET n = 1 WHERE id = 1")
+    assert_captured(scene.mount, "a.db", records=3)
+    client.sql("PRAGMA journal_mode=WAL")
+    client.sql("UPDATE t SET n = 2 WHERE id = 1")
+    in_wal = scene.settled()
+    client.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    client.sql("UPDATE t SET n = 3 WHERE id = 2")
+    scene.settled()
+    assert_captured(scene.mount, "a.db", records=in_wal + 1)
+    client.sql("PRAGMA journal_mode=DELETE")
+    client.sql(CHANGE_SOME)
+    assert_captured(scene.mount, "a.db")
+    scene.end(client)
+    output = scene.mount.root / "restored.db"
+    source = ("--from", scene.mount.dir, "--db", "a.db", "--txid", in_wal)
+    run_cli("restore", *source, "--output", output, env=scene.mount.env)
+    restored = scene.clients(output)
+    assert restored.sql("PRAGMA integrity_check") == [["ok"]]
+    assert restored.sql("SELECT n FROM t WHERE id <= 2") == [[2], [0]]
+    restored.sql(CHANGE_ALL)
+    assert restored.sql("PRAGMA integrity_check") == [["ok"]]
+
+
 # -- B3
 
 
