@@ -104,6 +104,11 @@ def script(lines, busy_ms, busy_ms_after):
     return errors, *state()
 """
 
+# IOERR_SHMLOCK, which SQLite gives without a call to the file system, to a connection that has
+# no WAL-index open: after a journal mode that it could not set, with programs at once. Seen in a
+# bare folder in 6 of 40 rounds of seed 250228858.
+NO_CALL = "(5130)"
+
 
 class Fault(AssertionError):
     """An application was told what SQLite should not say."""
@@ -607,7 +612,11 @@ class BareRound(Round):
 
 
 def is_sqlites_own(fault, one):
-    """Whether SQLite gives the fault that ended a round at the same step of a bare folder too."""
+    """Whether SQLite gives the fault that ended a round at the same step of a bare folder too, or
+    has not asked the file system."""
+    if str(fault).endswith(NO_CALL):
+        print(f"    not of the file system: {fault}")
+        return True
     bare = BareRound(one.mount.root / "bare", one.seed, one.make_client)
     try:
         bare.take(steps_of(one.seed), math.inf)
