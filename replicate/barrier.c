@@ -210,8 +210,11 @@ static int begin_locked(struct database *db, enum database_file file, enum datab
 	if (file == DATABASE_JOURNAL)
 		return begin_journal(db, what, size, err);
 	r = capture_catch_up(db, err);
-	if (file == DATABASE_SHM)
+	if (file == DATABASE_SHM) {
+		/* So begins the end of a WAL that has been copied whole; it is removed next. */
+		db->wal_ends = r == 0 && what == DATABASE_UNLINK && database_index_trusted(db);
 		return 0; /* the WAL keeps what was not captured */
+	}
 	if (what != DATABASE_SYNC)
 		return r;
 	/* A commit may be waiting for this: a log that is full or failing is not its business. */
@@ -255,6 +258,7 @@ static void end_wal_reset(struct database *db, enum database_barrier what)
 	CLEANUP_ERROR struct error ignored = ERROR_INIT;
 	bool followed = db->tail.page_size != 0;
 
+	db->wal_ends = false;
 	if (db->tail.now.captured != db->tail.now.announced || db->lost)
 		db->suspect = true;
 	db->lost = false;

@@ -122,6 +122,7 @@ static void index_opened(struct database *db, bool create, bool visible)
 
 	db->index_visible = visible && !left_behind && (create || db->index_visible);
 	db->index_on_disk = visible;
+	db->wal_ends = false;
 }
 
 /*
@@ -132,6 +133,7 @@ static int wal_opening(struct database *db, bool create, struct error *err)
 {
 	int r = 0;
 
+	db->wal_ends = false;
 	if (!create && db->tail.page_size == 0)
 		r = capture_catch_up(db, err);
 	if (r == 0 && (create || db->tail.page_size == 0))
@@ -209,8 +211,10 @@ static int settle_at_close(struct database *db, struct error *err)
 static void last_release(struct database *db)
 {
 	CLEANUP_ERROR struct error err = ERROR_INIT;
-	int r = capture_catch_up(db, &err);
+	int r;
 
+	db->wal_ends = false;
+	r = capture_catch_up(db, &err);
 	/* Whoever opens it next begins with a recovery of its WAL, which drops some of it. */
 	if (db->tail.outside) {
 		wal_tail_reset(&db->tail);

@@ -58,6 +58,7 @@ struct database {
 	bool index_on_disk; /* it is the backing one; perhaps left by others (FACTS B4) */
 	bool suspect;	    /* compare all pages at the next quiet moment */
 	bool lost;	    /* the WAL went past the capture: catching up is comparing */
+	bool wal_ends;	    /* its last client is closing: what it publishes is captured */
 	int main_fd;
 	struct txlog log;
 	struct hashfile hashes;

@@ -14,6 +14,8 @@ from follow import Follow
 from mount import BIN, Mount
 from servers import Server
 
+LOG_LINES = 60  # of what a daemon has logged last
+
 
 def pytest_collection_modifyitems(items):
     """Nothing here works without the device and the right to mount."""
@@ -73,6 +75,8 @@ def make_mounts(folder):
 
     yield make
     for mount in made:
+        # Shown when the test has failed.
+        print(mount.root, *mount.log().splitlines()[-LOG_LINES:], sep="\n")
         mount.clean_up()
 
 

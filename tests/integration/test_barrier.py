@@ -81,7 +81,7 @@ def check(mount, name):
     connection.close()
     assert unannounced == 0, f"{unannounced} restarts without a barrier: {report}"
     # A merged record would be a comparison that healed something.
-    assert report["merged"] == 0, report
+    assert report["merged"] == 0, f"comparisons: {report}"
     return report
 
 

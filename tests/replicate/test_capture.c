@@ -470,6 +470,35 @@ static void a_commit_that_was_never_published_is_taken_back(void **state)
 	handmade_close(&made);
 }
 
+/*
+ * Its author died before he published it, and the last client closes: the WAL is
+ * removed, and nobody ever finds it.
+ */
+static void a_commit_that_was_never_published_ends_with_the_wal(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "dead.db");
+	struct walfile wal = { .fd = -1 };
+	uint8_t bytes[WAL_FRAME_HEADER_LEN + PAGE_SIZE_MAX];
+
+	engine_run(db, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE t(a)");
+	for (int i = 0; i < 5; i++)
+		engine_run(db, "INSERT INTO t VALUES(%d)", i);
+	wal.fd = openat(f->root_fd, "dead.db-wal", O_RDWR);
+	assert_int_equal(file_pread(wal.fd, bytes, WAL_HEADER_LEN, 0), WAL_HEADER_LEN);
+	assert_int_equal(wal_header_parse(bytes, WAL_HEADER_LEN, &wal.header), WAL_HEADER_VALID);
+	wal.sum = wal.header.sum;
+	while (file_pread(wal.fd, bytes, WAL_FRAME_HEADER_LEN + wal.header.page_size,
+			  (off_t)wal_frame_offset(wal.header.page_size, wal.n_frames + 1)) ==
+		       (ssize_t)(WAL_FRAME_HEADER_LEN + wal.header.page_size) &&
+	       wal_frame_valid(&wal.header, &wal.sum, bytes))
+		wal.n_frames++;
+	walfile_put(&wal, 2, 1, 2);
+	close(wal.fd);
+	sqlite3_close(db);
+	engine_expect(f, "dead.db", 7, 0);
+}
+
 /* The page at 1 GiB is never written, logged or counted. */
 static void a_database_grows_over_the_lock_page(void **state)
 {
@@ -621,6 +650,7 @@ int main(void)
 		BOTH_ROADS(with_a_full_log_the_wal_keeps_everything),
 		TEST(a_page_cut_off_and_regrown_unwritten_is_its_newest_frame),
 		TEST(a_commit_that_was_never_published_is_taken_back),
+		TEST(a_commit_that_was_never_published_ends_with_the_wal),
 		TEST(a_database_grows_over_the_lock_page),
 		TEST(transactions_of_all_sizes_around_a_stretch),
 	};

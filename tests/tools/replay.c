@@ -19,8 +19,8 @@
 
 static int fail(const struct error *err, const struct roll *roll, int code)
 {
-	json_t *json = json_pack("{s:s, s:I}", "error", error_what(err), "records",
-				 (json_int_t)roll->n_records);
+	json_t *json = json_pack("{s:s, s:I}", "error", error_what(err),
+				 "records", (json_int_t)roll->n_records);
 
 	json_dumpf(json, stdout, 0);
 	printf("\n");
@@ -50,14 +50,16 @@ static int report(struct txlog *log, int fd, const struct roll *roll, const stru
 	json_t *json;
 
 	snprintf(text, sizeof(text), "%016" PRIx64, checksum);
-	json = json_pack("{s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:s, s:b}", "records",
-			 (json_int_t)roll->n_records, "merged", (json_int_t)roll->n_merged,
-			 "undoable", (json_int_t)roll->n_undoable, "generations",
-			 (json_int_t)roll->n_generations + 1, "time_went_back",
-			 roll->time_went_back, "txid", (json_int_t)apply->at.position.txid,
-			 "page_size", (json_int_t)apply->at.extent.page_size, "pages",
-			 (json_int_t)apply->at.extent.n_pages, "checksum", text, "checksum_ok",
-			 checksum == txlog_position(log, NULL, NULL).checksum);
+	json = json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:s, s:b}", "records",
+		(json_int_t)roll->n_records, "merged", (json_int_t)roll->n_merged,
+		"last_merged", (json_int_t)roll->last_merged, "undoable",
+		(json_int_t)roll->n_undoable, "generations",
+		(json_int_t)roll->n_generations + 1, "time_went_back",
+		roll->time_went_back, "txid", (json_int_t)apply->at.position.txid,
+		"page_size", (json_int_t)apply->at.extent.page_size, "pages",
+		(json_int_t)apply->at.extent.n_pages, "checksum", text, "checksum_ok",
+		checksum == txlog_position(log, NULL, NULL).checksum);
 	json_dumpf(json, stdout, 0);
 	printf("\n");
 	json_decref(json);

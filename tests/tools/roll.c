@@ -28,10 +28,12 @@ int roll_begin(struct txlog *log, struct apply *apply, struct error *err)
 	return r;
 }
 
-static void count(struct roll *roll, const struct record_header *header)
+static void count(struct roll *roll, const struct record_header *header, uint64_t txid)
 {
 	roll->n_records++;
 	roll->n_merged += header->kind == RECORD_MERGED;
+	if (header->kind == RECORD_MERGED)
+		roll->last_merged = txid;
 	roll->n_undoable += (header->flags & RECORD_UNDOABLE) != 0;
 	roll->time_went_back |= header->time_us < roll->last_us;
 	roll->last_us = header->time_us;
@@ -63,7 +65,7 @@ int roll_forward(struct txlog *log, struct apply *apply, struct roll *roll, stru
 
 			r = apply_forward(apply, &reader.records, reader.head.base.generation, err);
 			if (r == 0)
-				count(roll, &header);
+				count(roll, &header, apply->at.position.txid);
 		} else if (r == 2) {
 			r = next_generation(&reader, apply, roll, err);
 		}

@@ -14,6 +14,7 @@
 struct roll {
 	uint64_t n_records;
 	uint64_t n_merged;
+	uint64_t last_merged; /* its txid, or 0 */
 	uint64_t n_undoable;
 	uint64_t n_generations; /* that began on the way */
 	int64_t last_us;
