@@ -106,8 +106,23 @@ static void node_free(struct node *node)
 	free(node);
 }
 
-/* Frees node if nothing needs it, then the folders that only it needed. */
-static void drop_if_unused(struct nodes *nodes, struct node *node)
+/* The nodes that fell out of use, chained by inode_next. */
+static void free_dropped(struct node **dropped)
+{
+	while (*dropped != NULL) {
+		struct node *node = *dropped;
+
+		*dropped = node->inode_next;
+		node_free(node);
+	}
+}
+
+/*
+ * Takes node out of the table if nothing needs it, then the folders that only it
+ * needed. They are freed without the mutex: a pin is the last descriptor of a file
+ * that was unlinked, which its file system removes at the close.
+ */
+static void drop_if_unused(struct nodes *nodes, struct node *node, struct node **dropped)
 {
 	while (node->id != SESSION_ROOT && node->slot->n_lookups == 0 &&
 	       node->slot->n_children == 0 && node->slot->n_open == 0) {
@@ -116,7 +131,8 @@ static void drop_if_unused(struct nodes *nodes, struct node *node)
 		hash_remove(nodes, node);
 		__atomic_store_n(&nodes->by_id[node->id - 1], NULL, __ATOMIC_RELEASE);
 		session_node_give(nodes->session, node->id);
-		node_free(node);
+		node->inode_next = *dropped;
+		*dropped = node;
 		if (parent == NULL)
 			return;
 		parent->slot->n_children--;
@@ -125,7 +141,8 @@ static void drop_if_unused(struct nodes *nodes, struct node *node)
 }
 
 /* Gives node another name, or with parent NULL none. */
-static void set_name(struct nodes *nodes, struct node *node, struct node *parent, const char *name)
+static void set_name(struct nodes *nodes, struct node *node, struct node *parent, const char *name,
+		     struct node **dropped)
 {
 	struct session_node *slot = node->slot;
 	struct node *before = nodes_get(nodes, slot->parent);
@@ -138,7 +155,7 @@ static void set_name(struct nodes *nodes, struct node *node, struct node *parent
 	slot->parent = parent != NULL ? parent->id : 0;
 	if (before != NULL) {
 		before->slot->n_children--;
-		drop_if_unused(nodes, before);
+		drop_if_unused(nodes, before, dropped);
 	}
 }
 
@@ -215,7 +232,7 @@ struct node *nodes_get(struct nodes *nodes, uint64_t id)
  * file that went away behind our back, or that could not be pinned: it no longer
  * stands for the inode. It stays in the hash, under a number that no file has.
  */
-static void disown(struct nodes *nodes, struct node *node)
+static void disown(struct nodes *nodes, struct node *node, struct node **dropped)
 {
 	log_warn("a file was replaced behind the mount node=%llu ino=%llu",
 		 (unsigned long long)node->id, (unsigned long long)node->slot->ino);
@@ -223,7 +240,7 @@ static void disown(struct nodes *nodes, struct node *node)
 	node->slot->dev = UINT64_MAX;
 	node->slot->ino = node->id;
 	hash_insert(nodes, node);
-	set_name(nodes, node, NULL, NULL);
+	set_name(nodes, node, NULL, NULL, dropped);
 }
 
 static bool stands_for(const struct node *node, const struct stat *st)
@@ -235,11 +252,12 @@ static bool stands_for(const struct node *node, const struct stat *st)
 int nodes_look_up(struct nodes *nodes, struct node *parent, const char *name,
 		  const struct stat *st, struct node **ret_node)
 {
+	struct node *dropped CLEANUP(free_dropped) = NULL;
 	LOCK_SCOPE(&nodes->mutex);
 	struct node *node = find_inode(nodes, st->st_dev, st->st_ino);
 
 	if (node != NULL && !stands_for(node, st)) {
-		disown(nodes, node);
+		disown(nodes, node, &dropped);
 		node = NULL;
 	}
 	if (node == NULL)
@@ -248,7 +266,7 @@ int nodes_look_up(struct nodes *nodes, struct node *parent, const char *name,
 		return -ENOMEM;
 	node->slot->n_lookups++;
 	if (node->id != SESSION_ROOT && !has_name(node, parent, name))
-		set_name(nodes, node, parent, name);
+		set_name(nodes, node, parent, name, &dropped);
 	*ret_node = node;
 	return 0;
 }
@@ -256,6 +274,7 @@ int nodes_look_up(struct nodes *nodes, struct node *parent, const char *name,
 int nodes_look_up_virtual(struct nodes *nodes, struct node *parent, const char *name,
 			  uint64_t ino, mode_t mode, struct node **ret_node)
 {
+	struct node *dropped CLEANUP(free_dropped) = NULL;
 	LOCK_SCOPE(&nodes->mutex);
 	struct node *node = find_inode(nodes, 0, ino);
 
@@ -265,7 +284,7 @@ int nodes_look_up_virtual(struct nodes *nodes, struct node *parent, const char *
 			return -ENOMEM;
 		node->slot->role = NODE_VIRTUAL;
 		node->is_virtual = true;
-		set_name(nodes, node, parent, name);
+		set_name(nodes, node, parent, name, &dropped);
 	}
 	node->slot->n_lookups++;
 	*ret_node = node;
@@ -274,13 +293,14 @@ int nodes_look_up_virtual(struct nodes *nodes, struct node *parent, const char *
 
 void nodes_forget(struct nodes *nodes, uint64_t id, uint64_t n)
 {
+	struct node *dropped CLEANUP(free_dropped) = NULL;
 	LOCK_SCOPE(&nodes->mutex);
 	struct node *node = nodes_get(nodes, id);
 
 	if (node == NULL || id == SESSION_ROOT)
 		return;
 	node->slot->n_lookups -= MIN(n, node->slot->n_lookups);
-	drop_if_unused(nodes, node);
+	drop_if_unused(nodes, node, &dropped);
 }
 
 struct node *nodes_find(struct nodes *nodes, const struct stat *st)
@@ -310,18 +330,20 @@ void node_pin(struct node *node, int fd)
 
 void nodes_unnamed(struct nodes *nodes, struct node *node, struct node *parent, const char *name)
 {
+	struct node *dropped CLEANUP(free_dropped) = NULL;
 	LOCK_SCOPE(&nodes->mutex);
 
 	if (has_name(node, parent, name))
-		set_name(nodes, node, NULL, NULL);
+		set_name(nodes, node, NULL, NULL, &dropped);
 }
 
 void nodes_renamed(struct nodes *nodes, struct node *node, struct node *parent, const char *name)
 {
+	struct node *dropped CLEANUP(free_dropped) = NULL;
 	LOCK_SCOPE(&nodes->mutex);
 
 	if (!has_name(node, parent, name))
-		set_name(nodes, node, parent, name);
+		set_name(nodes, node, parent, name, &dropped);
 }
 
 struct database *node_database(struct nodes *nodes, struct node *node,
