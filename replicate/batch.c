@@ -328,6 +328,8 @@ int batch_publish(struct batch *batch, const struct wal_span *end, struct error 
 	hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
 	wal_tail_advance(&db->tail, end);
 	db->tail.outside |= batch->outside;
+	if (batch->n_transactions != 0)
+		database_changed(db);
 	db->n_transactions += batch->n_transactions;
 	batch->n_transactions = 0;
 	walmap_clear(&batch->pending);

@@ -185,7 +185,6 @@ static bool page_size_differs(const struct database *db)
 
 int capture_catch_up(struct database *db, struct error *err)
 {
-	uint64_t n_before = db->n_transactions + db->n_merged;
 	bool unannounced = false;
 	bool use_index;
 	uint32_t target;
@@ -226,7 +225,5 @@ int capture_catch_up(struct database *db, struct error *err)
 	/* Without a WAL there was nothing to look at. */
 	if (r < 0 || db->tail.page_size != 0)
 		database_set_trouble(db, r < 0 ? err : NULL);
-	if (db->n_transactions + db->n_merged != n_before)
-		database_changed(db);
 	return r < 0 ? r : 0;
 }

@@ -332,7 +332,6 @@ int catalog_adopt(struct catalog *catalog, const char *name, struct database **r
 		return r;
 	}
 	log_info("database=%s is captured from now on", name);
-	database_changed(db);
 	return 0;
 }
 

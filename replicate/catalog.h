@@ -25,7 +25,10 @@ struct catalog_options {
 
 	/* Whether the database of that name is to be replicated. NULL: all are. */
 	bool (*wanted)(void *arg, const char *name);
-	/* The log of db has grown, or db is new, renamed or gone. Must not block. */
+	/*
+	 * The log of db has begun or grown, or db is renamed or gone. With the mutex of
+	 * the database or of the catalog held: must not block. May be NULL.
+	 */
 	void (*changed)(void *arg, struct database *db);
 	/* Scanning and hashing at the start; bytes so far and in all. May be NULL. */
 	void (*progress)(void *arg, const char *name, uint64_t done, uint64_t total);

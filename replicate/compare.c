@@ -131,6 +131,21 @@ static int begin_first(struct view *view, struct error *err)
 	return database_begin_generation(db, txid, view_checksum(view), view->extent, &mark, err);
 }
 
+/* Publishes every page that differs as one record. 1 = a page moved on meanwhile. */
+static int publish_differences(struct view *view, struct error *err)
+{
+	struct database *db = view->db;
+	int r = log_differences(view, err);
+
+	if (r == 0)
+		r = txlog_flush(&db->log, err);
+	if (r != 0)
+		return r;
+	db->n_merged++;
+	database_changed(db);
+	return 0;
+}
+
 static int log_view(struct view *view, struct error *err)
 {
 	struct database *db = view->db;
@@ -146,11 +161,7 @@ static int log_view(struct view *view, struct error *err)
 	    (!hashes_right && view_checksum(view) != position.checksum)) {
 		r = begin_first(view, err);
 	} else if (hashes_right && view_differs(view)) {
-		r = log_differences(view, err);
-		if (r == 0)
-			r = txlog_flush(&db->log, err);
-		if (r == 0)
-			db->n_merged++;
+		r = publish_differences(view, err);
 	}
 	if (r == 0)
 		adopt_view(view);

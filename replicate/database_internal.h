@@ -113,7 +113,8 @@ static inline const struct catalog_options *database_options(const struct databa
 /* database_life.c */
 int database_new(struct catalog *catalog, const struct id *id, const char *name,
 		 struct database **ret_db, struct error *err) MUST_CHECK;
-void database_changed(struct database *db); /* tells the observer */
+/* Tells the observer; to be called by whoever has published a record or a generation. */
+void database_changed(struct database *db);
 
 /* The fixed read buffer of capture: a pool, so that it is not one per database. */
 uint8_t *catalog_buffer_get(struct catalog *catalog);

@@ -192,12 +192,8 @@ int database_settle(struct database *db, struct error *err)
 	r = capture_rest(db, err);
 	if (r == 0)
 		r = database_remember_evidence(db, err);
-	if (r != 0) {
-		db->suspect = true;
-		return r;
-	}
-	database_changed(db);
-	return 0;
+	db->suspect |= r != 0;
+	return r;
 }
 
 /* Opens what work on the database needs. No-op when it is loaded. */

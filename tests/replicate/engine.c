@@ -7,10 +7,12 @@
 #include "tests/replicate/mount_vfs.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
 static void count_comparison(void *arg, const char *name, uint64_t done, uint64_t total);
+static void count_ring(void *arg, struct database *db);
 
 void engine_open(struct engine *f)
 {
@@ -20,6 +22,7 @@ void engine_open(struct engine *f)
 		.node_id = f->node_id,
 		.same_boot = f->same_boot,
 		.log_file_size = 1 << 20,
+		.changed = count_ring,
 		.progress = count_comparison,
 	};
 	struct error err = ERROR_INIT;
@@ -391,6 +394,18 @@ unsigned engine_comparisons(struct engine *f)
 
 	n_comparisons = 0;
 	return n;
+}
+
+static atomic_uint n_rings; /* of any thread */
+
+static void count_ring(void *arg, struct database *db)
+{
+	atomic_fetch_add(&n_rings, 1);
+}
+
+unsigned engine_rings(struct engine *f)
+{
+	return atomic_exchange(&n_rings, 0);
 }
 
 void engine_rows(sqlite3 *db, int n, int size)

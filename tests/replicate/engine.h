@@ -108,4 +108,7 @@ void engine_log_room(enum engine_log_room room);
 /* How many times a database was hashed as a whole since this was asked last. */
 unsigned engine_comparisons(struct engine *f);
 
+/* How many times the observer was told of a change since this was asked last. */
+unsigned engine_rings(struct engine *f);
+
 #endif

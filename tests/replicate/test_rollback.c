@@ -378,6 +378,33 @@ static void a_wal_left_behind_is_not_compared(void **state)
 	engine_expect(f, "l.db", 0, 0);
 }
 
+static void every_record_rings_and_nothing_else_does(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "r.db");
+	char path[128];
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 20, 500);
+	engine_rings(f);
+	engine_rows(db, 20, 500);
+	assert_int_equal(engine_rings(f), 1);
+	/* Found by comparing all pages, while the writer waits. */
+	engine_run(db, "PRAGMA page_size=8192; VACUUM");
+	assert_int_equal(n_merged(f, "r.db"), 1);
+	assert_int_equal(engine_rings(f), 1);
+	sqlite3_close(db);
+	/* Compared, and nothing is found. */
+	snprintf(path, sizeof(path), "%s/r.db", f->root);
+	assert_int_equal(utimensat(AT_FDCWD, path, NULL, 0), 0);
+	engine_comparisons(f);
+	db = engine_db(f, "r.db");
+	engine_run(db, "SELECT count(*) FROM t");
+	assert_int_equal(engine_comparisons(f), 1);
+	sqlite3_close(db);
+	assert_int_equal(engine_rings(f), 0);
+}
+
 /* As truncate(1) does, by way of the mount. */
 static void cut(struct engine *f, const char *name, uint64_t size)
 {
@@ -936,6 +963,7 @@ int main(void)
 		CAPTURE_TEST(a_change_while_nobody_has_it_open),
 		CAPTURE_TEST(after_a_dead_writer_nothing_is_compared),
 		CAPTURE_TEST(a_wal_left_behind_is_not_compared),
+		CAPTURE_TEST(every_record_rings_and_nothing_else_does),
 		CAPTURE_TEST(another_program_cuts_a_database_at_rest),
 		CAPTURE_TEST(an_empty_wal_says_nothing_of_the_database),
 		CAPTURE_TEST(into_wal_mode_by_an_empty_wal_that_is_there),
