@@ -37,6 +37,15 @@ const struct catalog_options *catalog_get_options(const struct catalog *catalog)
 	return &catalog->options;
 }
 
+void catalog_report_progress(const struct catalog *catalog, const char *name, uint64_t done,
+			     uint64_t total)
+{
+	const struct catalog_options *options = &catalog->options;
+
+	if (catalog->recovering && options->progress != NULL)
+		options->progress(options->arg, name, done, total);
+}
+
 static struct catalog_bucket *bucket_of(struct catalog *catalog, const char *name)
 {
 	uint64_t hash = hash64(name, strlen(name), 0);
@@ -496,7 +505,12 @@ int catalog_recover(struct catalog *catalog, struct error *err)
 {
 	int r = end_missing(catalog, err);
 
-	return r < 0 ? r : catalog_each_file(catalog->options.root_fd, adopt_found, catalog, err);
+	if (r < 0)
+		return r;
+	catalog->recovering = true;
+	r = catalog_each_file(catalog->options.root_fd, adopt_found, catalog, err);
+	catalog->recovering = false;
+	return r;
 }
 
 /* Forgets an ended database whose log nobody can want any more. */

@@ -30,7 +30,10 @@ struct catalog_options {
 	 * the database or of the catalog held: must not block. May be NULL.
 	 */
 	void (*changed)(void *arg, struct database *db);
-	/* Scanning and hashing at the start; bytes so far and in all. May be NULL. */
+	/*
+	 * Hashing the database of that name at the start; bytes so far and in all. By
+	 * catalog_recover() only, in its caller's thread. May be NULL.
+	 */
 	void (*progress)(void *arg, const char *name, uint64_t done, uint64_t total);
 	void *arg;
 };

@@ -27,6 +27,7 @@ struct catalog {
 	pthread_mutex_t pool_mutex;
 	uint8_t *pool[4];
 	size_t n_pool;
+	bool recovering; /* catalog_recover() is under way: no other thread is about */
 	bool abandoned; /* leave no clean mark */
 	bool fine_times; /* of files in the backing folder, see file_times_fine() */
 	struct tailer tailer;

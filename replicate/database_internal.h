@@ -119,6 +119,9 @@ void database_changed(struct database *db);
 /* The fixed read buffer of capture: a pool, so that it is not one per database. */
 uint8_t *catalog_buffer_get(struct catalog *catalog);
 void catalog_buffer_put(struct catalog *catalog, uint8_t *buffer);
+/* done of total bytes of the database called name are hashed: tells whom it concerns. */
+void catalog_report_progress(const struct catalog *catalog, const char *name, uint64_t done,
+			     uint64_t total);
 /* Whether a write to a database always shows in its time. */
 bool catalog_times_fine(const struct catalog *catalog);
 #define CATALOG_BUFFER_LEN ((1u << 20) + 2 * (PAGE_SIZE_MAX + WAL_FRAME_HEADER_LEN))

@@ -91,15 +91,6 @@ static int set_n_pages(struct view *view, uint32_t n_pages, struct error *err)
 	return 0;
 }
 
-static void report_progress(struct view *view, uint64_t done)
-{
-	const struct catalog_options *options = database_options(view->db);
-
-	if (options->progress != NULL)
-		options->progress(options->arg, view->db->name, done,
-				  view->n_main * view->extent.page_size);
-}
-
 /*
  * Hashes the database file. With a WAL the size is only known at the end, so all
  * that the file has is hashed.
@@ -128,7 +119,9 @@ static int hash_main(struct view *view, struct error *err)
 		for (uint32_t i = 0; i < n; i++)
 			view->hashes[first + i - 1] =
 				page_hash(first + i, buffer + (size_t)i * page_size, page_size);
-		report_progress(view, (uint64_t)(first + n - 1) * page_size);
+		catalog_report_progress(view->db->catalog, view->db->name,
+					(uint64_t)(first + n - 1) * page_size,
+					view->n_main * page_size);
 	}
 	return 0;
 }

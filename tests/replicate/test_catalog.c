@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "replicate/database_internal.h"
+#include "tests/replicate/mount_vfs.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -259,6 +260,48 @@ static void only_databases_are_found_in_a_folder(void **state)
 	buf_done(&found.names);
 }
 
+static unsigned n_reports;
+static pthread_t reporter;
+
+static void count_report(void *arg, const char *name, uint64_t done, uint64_t total)
+{
+	assert_string_equal(name, "a.db");
+	assert_true(pthread_equal(pthread_self(), reporter));
+	n_reports++;
+}
+
+/* Changes the time of a database, so that whoever comes next compares it. */
+static void touch(struct engine *f, const char *name)
+{
+	assert_int_equal(utimensat(f->root_fd, name, NULL, 0), 0);
+}
+
+static void progress_is_that_of_the_start(void **state)
+{
+	struct engine *f = *state;
+	struct catalog_options options = *catalog_get_options(f->catalog);
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	sqlite3 *db;
+
+	make(f, "a.db");
+	engine_close(f);
+	touch(f, "a.db");
+	reporter = pthread_self();
+	options.progress = count_report;
+	assert_int_equal(catalog_open(&options, &f->catalog, &err), 0);
+	assert_int_equal(catalog_recover(f->catalog, &err), 0);
+	mount_vfs_register(f->catalog, f->root, f->index_visible, f->told);
+	assert_int_not_equal(n_reports, 0);
+	n_reports = 0;
+	touch(f, "a.db");
+	engine_comparisons(f);
+	db = engine_db(f, "a.db");
+	engine_run(db, "SELECT count(*) FROM t");
+	sqlite3_close(db);
+	assert_int_not_equal(engine_comparisons(f), 0);
+	assert_int_equal(n_reports, 0);
+}
+
 #define N_THREADS 8
 
 struct adopter {
@@ -404,6 +447,7 @@ int main(void)
 		TEST(a_new_file_of_an_old_name_is_a_new_database),
 		TEST(removed_while_open_it_ends_quietly),
 		TEST(what_vanished_while_unmounted_has_ended),
+		TEST(progress_is_that_of_the_start),
 		TEST(only_databases_are_found_in_a_folder),
 		TEST(adopted_by_many_at_once_it_is_one),
 		TEST(opened_while_it_is_adopted),
