@@ -137,15 +137,36 @@ static int by_number(const void *a, const void *b)
 	return (x->pgno > y->pgno) - (x->pgno < y->pgno);
 }
 
+/* Makes fd, which is X-wal, an empty WAL; whoever may use X may use that. */
+static int begin_wal(const struct forward *forward, int fd, struct wal_header *header,
+		     struct error *err)
+{
+	uint8_t bytes[WAL_HEADER_LEN];
+	struct stat st;
+	uint64_t salts;
+	int r = id_random_u64(&salts, err);
+
+	if (r < 0)
+		return r;
+	*header = (struct wal_header){
+		.page_size = forward->extent.page_size,
+		.salt1 = (uint32_t)salts,
+		.salt2 = (uint32_t)(salts >> 32),
+	};
+	wal_header_format(header, bytes);
+	if (fstat(forward->view.db->main_fd, &st) < 0 || fchown(fd, st.st_uid, st.st_gid) < 0 ||
+	    fchmod(fd, st.st_mode & 0777) < 0 || ftruncate(fd, 0) < 0)
+		return error_set_errno(err, errno, "cannot create the -wal");
+	r = file_pwrite(fd, bytes, sizeof(bytes), 0);
+	return r < 0 ? error_set_errno(err, -r, "cannot write the -wal") : 0;
+}
+
 /* The -wal to append to: the existing one where it ends validly, else a new one. */
 static int open_wal(struct forward *forward, struct wal_header *header, struct wal_sum *ret_sum,
 		    struct error *err)
 {
-	struct database *db = forward->view.db;
 	uint8_t bytes[WAL_HEADER_LEN];
-	struct stat st;
-	uint64_t salts;
-	int fd = database_open_file(db, DATABASE_WAL, O_RDWR | O_CREAT);
+	int fd = database_open_file(forward->view.db, DATABASE_WAL, O_RDWR | O_CREAT);
 	int r;
 
 	if (fd < 0)
@@ -156,38 +177,30 @@ static int open_wal(struct forward *forward, struct wal_header *header, struct w
 		*ret_sum = wal_frame_parse(forward->view.end.last_head).sum;
 		return fd;
 	}
-	r = id_random_u64(&salts, err);
-	*header = (struct wal_header){
-		.page_size = forward->extent.page_size,
-		.salt1 = (uint32_t)salts,
-		.salt2 = (uint32_t)(salts >> 32),
-	};
-	wal_header_format(header, bytes);
-	*ret_sum = header->sum;
-	if (r == 0 && (fstat(db->main_fd, &st) < 0 || fchown(fd, st.st_uid, st.st_gid) < 0 ||
-		       fchmod(fd, st.st_mode & 0777) < 0 || ftruncate(fd, 0) < 0))
-		r = error_set_errno(err, errno, "cannot create the -wal");
-	if (r == 0 && file_pwrite(fd, bytes, sizeof(bytes), 0) < 0)
-		r = error_set(err, EIO, "cannot write the -wal");
+	r = begin_wal(forward, fd, header, err);
 	if (r < 0) {
 		close(fd);
 		return r;
 	}
+	*ret_sum = header->sum;
 	return fd;
 }
 
-/* Makes the name of a new -wal durable. 0 or -errno. */
-static int sync_folder(struct database *db)
+/* Makes fd, which is X-wal, and its name durable. 0 or -errno. */
+static int sync_wal(struct database *db, int fd)
 {
 	const char *slash = strrchr(db->name, '/');
 	char *folder CLEANUP_FREE = slash == NULL ? strdup("") :
 						    strndup(db->name, (size_t)(slash - db->name));
-	int fd CLEANUP_FD = -1;
+	int folder_fd CLEANUP_FD = -1;
 
 	if (folder == NULL)
 		return -ENOMEM;
-	fd = file_open_beneath(database_options(db)->root_fd, folder, O_RDONLY | O_DIRECTORY, 0);
-	return fd < 0 ? fd : file_sync_dir(fd);
+	if (fsync(fd) < 0)
+		return -errno;
+	folder_fd = file_open_beneath(database_options(db)->root_fd, folder,
+				      O_RDONLY | O_DIRECTORY, 0);
+	return folder_fd < 0 ? folder_fd : file_sync_dir(folder_fd);
 }
 
 /* Appends all pages as one transaction and makes it durable. */
@@ -201,6 +214,7 @@ static int write_wal(struct forward *forward, struct wal_mark *ret_mark, struct 
 	struct wal_sum sum;
 	uint8_t head[WAL_FRAME_HEADER_LEN];
 	uint32_t n_left = 0;
+	int r;
 	int fd CLEANUP_FD = open_wal(forward, &header, &sum, err);
 
 	if (fd < 0)
@@ -217,12 +231,15 @@ static int write_wal(struct forward *forward, struct wal_mark *ret_mark, struct 
 		off = wal_frame_offset(page_size, ++frame);
 		wal_frame_format(&header, &sum, entries[i].pgno,
 				 --n_left == 0 ? forward->extent.n_pages : 0, page, head);
-		if (file_pwrite(fd, head, sizeof(head), (off_t)off) < 0 ||
-		    file_pwrite(fd, page, page_size, (off_t)(off + sizeof(head))) < 0)
-			return error_set(err, EIO, "cannot write the -wal");
+		r = file_pwrite(fd, head, sizeof(head), (off_t)off);
+		if (r == 0)
+			r = file_pwrite(fd, page, page_size, (off_t)(off + sizeof(head)));
+		if (r < 0)
+			return error_set_errno(err, -r, "cannot write the -wal");
 	}
-	if (fsync(fd) < 0 || sync_folder(db) < 0)
-		return error_set_errno(err, errno, "cannot sync the -wal");
+	r = sync_wal(db, fd);
+	if (r < 0)
+		return error_set_errno(err, -r, "cannot sync the -wal");
 	*ret_mark = (struct wal_mark){ header.salt1, header.salt2, frame, sum.s0, sum.s1 };
 	return 0;
 }

@@ -6,7 +6,9 @@
 #include "replicate/database_internal.h"
 #include "tests/replicate/mount_vfs.h"
 
+#include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 /*
@@ -540,6 +542,44 @@ static void a_full_disk_while_mounting_loses_nothing(void **state)
 	assert_int_equal(count_rows(f, "a.db"), 53);
 }
 
+/* The reason why the database cannot be brought forward is told; later it can be. */
+static void a_wal_that_cannot_be_written_says_why(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = begin(f, "a.db");
+	struct rlimit limit = { RLIM_INFINITY, RLIM_INFINITY };
+	struct catalog_options options = { .log_file_size = 1 << 20 };
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct position before;
+	struct catalog *catalog;
+	struct stat st;
+	int r;
+
+	engine_rows(db, 50, 500);
+	engine_save(f, "a.db-wal", "old-wal");
+	engine_rows(db, 5, 500);
+	assert_int_equal(engine_catch_up(f, "a.db"), 0);
+	before = position_of(f, "a.db");
+	engine_kill(f, db);
+	engine_put_back(f, "old-wal", "a.db-wal");
+	options.root_fd = f->root_fd;
+	options.state_fd = f->state_fd;
+	assert_int_equal(catalog_open(&options, &catalog, &err), 0);
+	assert_int_equal(fstatat(f->root_fd, "a.db-wal", &st, 0), 0);
+	signal(SIGXFSZ, SIG_IGN);
+	limit.rlim_cur = (rlim_t)st.st_size;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+	r = catalog_recover(catalog, &err);
+	engine_disk_full(false);
+	catalog_close(catalog);
+	assert_int_equal(r, -EFBIG);
+	assert_non_null(strstr(error_what(&err), strerror(EFBIG)));
+	f->same_boot = false;
+	engine_open(f);
+	assert_int_equal(engine_exact(f, "a.db").checksum, before.checksum);
+	assert_int_equal(n_merged(f, "a.db"), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, engine_setup, engine_teardown)
 
 int main(void)
@@ -561,6 +601,7 @@ int main(void)
 		TEST(a_database_changed_while_unmounted_is_merged),
 		TEST(a_first_capture_takes_the_wal_in),
 		TEST(a_full_disk_while_mounting_loses_nothing),
+		TEST(a_wal_that_cannot_be_written_says_why),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
