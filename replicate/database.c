@@ -265,6 +265,9 @@ int database_writing(struct database *db, enum database_file file, uint64_t off,
 	if (file != DATABASE_WAL)
 		return 0;
 	LOCK_SCOPE(&db->mutex);
+	/* An ended one's name may be another's by now, and its log gets nothing more. */
+	if (db->ended || !db->loaded)
+		return 0;
 	return gate_wal_write(db, off, len, err);
 }
 

@@ -203,6 +203,29 @@ static void removed_while_open_it_ends_quietly(void **state)
 	expect_names(f, false, "");
 }
 
+/* Nothing of it goes into its log any more, so a full one refuses nothing. */
+static void removed_while_open_its_wal_takes_no_room(void **state)
+{
+	struct engine *f = *state;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct database *database;
+	sqlite3 *db;
+
+	make(f, "a.db");
+	database = catalog_find(f->catalog, "a.db");
+	db = engine_db(f, "a.db");
+	engine_rows(db, 3, 100);
+	engine_log_room(ENGINE_LOG_FULL);
+	assert_int_equal(database_writing(database, DATABASE_WAL, 32, 24 + 4096, &err), -ENOSPC);
+	error_done(&err);
+	assert_int_equal(unlinkat(f->root_fd, "a.db", 0), 0);
+	catalog_removed(f->catalog, "a.db");
+	assert_int_equal(database_writing(database, DATABASE_WAL, 32, 24 + 4096, &err), 0);
+	engine_log_room(ENGINE_LOG_HAS_ROOM);
+	sqlite3_close(db);
+	database_unref(database);
+}
+
 static void what_vanished_while_unmounted_has_ended(void **state)
 {
 	struct engine *f = *state;
@@ -446,6 +469,7 @@ int main(void)
 		TEST(a_database_that_is_replaced_has_ended),
 		TEST(a_new_file_of_an_old_name_is_a_new_database),
 		TEST(removed_while_open_it_ends_quietly),
+		TEST(removed_while_open_its_wal_takes_no_room),
 		TEST(what_vanished_while_unmounted_has_ended),
 		TEST(progress_is_that_of_the_start),
 		TEST(only_databases_are_found_in_a_folder),
