@@ -126,8 +126,9 @@ int catalog_each_known(int state_fd, int (*fn)(void *arg, const struct id *id, c
 /*
  * Walks the folder root_fd and calls fn for every database file in it and below:
  * a regular file that begins with SQLite's magic, or that has a -wal or -journal
- * with content beside it. Blocks for one or two reads a file. 0, or what fn
- * returned when that was not 0, or -errno.
+ * with content beside it. Folders more than 64 levels down are left out, with a
+ * warning in the log. Blocks for one or two reads a file. 0, or what fn returned
+ * when that was not 0, or -errno.
  */
 int catalog_each_file(int root_fd, int (*fn)(void *arg, const char *name, struct error *err),
 		      void *arg, struct error *err) MUST_CHECK;

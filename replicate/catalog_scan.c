@@ -15,7 +15,7 @@
 #define INFO_KIND "database"
 #define INFO_VERSION 1u
 #define INFO_MAX (64u << 10)
-#define DEPTH_MAX 64
+#define DEPTH_MAX 64 /* of folders below the backing folder; each takes a descriptor */
 
 static void close_dir(DIR **dir)
 {
@@ -202,12 +202,18 @@ static int walk_item(const struct walk *walk, int dir_fd, const char *path, cons
 
 static int walk_dir(const struct walk *walk, const char *path, int depth, struct error *err)
 {
-	DIR *dir CLEANUP(close_dir) = open_dir(walk->root_fd, path);
+	DIR *dir CLEANUP(close_dir) = NULL;
 	struct dirent *item;
 	int r = 0;
 
+	if (depth > DEPTH_MAX) {
+		log_warn("folder=%s is more than %d folders deep: databases in it are found "
+			 "when they are opened, not before", path, DEPTH_MAX);
+		return 0;
+	}
+	dir = open_dir(walk->root_fd, path);
 	/* Other filesystems below the folder are not served. */
-	if (dir == NULL && (errno == EXDEV || errno == ENOENT || depth > DEPTH_MAX))
+	if (dir == NULL && (errno == EXDEV || errno == ENOENT))
 		return 0;
 	if (dir == NULL)
 		return error_set_errno(err, errno, "cannot read the folder %s", path);

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* Names and lives of databases: adopted, renamed, replaced, removed, forgotten. */
@@ -283,6 +284,42 @@ static void only_databases_are_found_in_a_folder(void **state)
 	buf_done(&found.names);
 }
 
+/* Makes a folder in the one that *dir_fd is, with a database in it, and goes there. */
+static void go_down(int *dir_fd)
+{
+	int fd;
+
+	assert_int_equal(mkdirat(*dir_fd, "d", 0700), 0);
+	fd = openat(*dir_fd, "d", O_RDONLY | O_DIRECTORY);
+	close(*dir_fd);
+	*dir_fd = fd;
+	fd = openat(*dir_fd, "x", O_WRONLY | O_CREAT, 0600);
+	assert_int_equal(write(fd, "SQLite format 3", 16), 16);
+	close(fd);
+}
+
+static void folders_are_searched_to_a_depth_that_is_said(void **state)
+{
+	struct engine *f = *state;
+	int log_fd CLEANUP_FD = memfd_create("log", MFD_CLOEXEC);
+	int dir_fd CLEANUP_FD = dup(f->root_fd);
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct found found = { { 0 } };
+	char text[512] = "";
+
+	for (int depth = 1; depth <= 67; depth++)
+		go_down(&dir_fd);
+	log_open(log_fd, LOG_LEVEL_WARN);
+	assert_int_equal(catalog_each_file(f->root_fd, add_name, &found, &err), 0);
+	log_open(STDERR_FILENO, LOG_LEVEL_INFO);
+	/* "d/x ", "d/d/x ", … */
+	assert_int_equal(found.names.len, 64 * 65 + 2 * 64);
+	assert_true(file_pread(log_fd, text, sizeof(text) - 1, 0) > 0);
+	assert_non_null(strstr(text, "more than 64 folders deep"));
+	assert_ptr_equal(strchr(text, '\n'), strrchr(text, '\n'));
+	buf_done(&found.names);
+}
+
 static unsigned n_reports;
 static pthread_t reporter;
 
@@ -471,6 +508,7 @@ int main(void)
 		TEST(removed_while_open_it_ends_quietly),
 		TEST(removed_while_open_its_wal_takes_no_room),
 		TEST(what_vanished_while_unmounted_has_ended),
+		TEST(folders_are_searched_to_a_depth_that_is_said),
 		TEST(progress_is_that_of_the_start),
 		TEST(only_databases_are_found_in_a_folder),
 		TEST(adopted_by_many_at_once_it_is_one),
