@@ -205,15 +205,15 @@ int database_load(struct database *db, struct error *err)
 
 	if (db->loaded)
 		return 0;
+	if (asprintf(&path, "%s/hashes", db->state_path) < 0) {
+		path = NULL;
+		return error_set(err, ENOMEM, "out of memory");
+	}
 	db->main_fd = database_open_file(db, DATABASE_MAIN, O_RDONLY);
 	if (db->main_fd < 0) {
 		r = db->main_fd;
 		db->main_fd = -1;
 		return error_set_errno(err, -r, "cannot open %s", db->name);
-	}
-	if (asprintf(&path, "%s/hashes", db->state_path) < 0) {
-		path = NULL;
-		return error_set(err, ENOMEM, "out of memory");
 	}
 	r = hashfile_open(&db->hashes, database_options(db)->state_fd, path, &db->id, err);
 	if (r >= 0)
