@@ -210,17 +210,20 @@ static int begin_locked(struct database *db, enum database_file file, enum datab
 	if (file == DATABASE_JOURNAL)
 		return begin_journal(db, what, size, err);
 	r = capture_catch_up(db, err);
-	if (file == DATABASE_SHM) {
-		/* So begins the end of a WAL that has been copied whole; it is removed next. */
+	/* So begins the end of a WAL that has been copied whole; it is removed next. */
+	if (file == DATABASE_SHM)
 		db->wal_ends = r == 0 && what == DATABASE_UNLINK && database_index_trusted(db);
-		return 0; /* the WAL keeps what was not captured */
-	}
-	if (what != DATABASE_SYNC)
+	else if (what != DATABASE_SYNC)
 		return r;
-	/* A commit may be waiting for this: a log that is full or failing is not its business. */
-	db->tail.synced = true;
-	if (r == 0)
+	else
+		db->tail.synced = true;
+	if (file == DATABASE_WAL && r == 0)
 		sync_log_ahead(db);
+	/*
+	 * A commit may be waiting for this: a log that is full or failing is not its
+	 * business. The WAL keeps what was not captured, and status says why it was not.
+	 */
+	error_done(err);
 	return 0;
 }
 

@@ -342,6 +342,34 @@ static void a_suspicion_outlives_a_full_disk(void **state)
 	sqlite3_close(db);
 }
 
+/* A log without room is no business of a call that loses nothing. */
+static void what_refuses_nothing_leaves_no_error(void **state)
+{
+	static const enum database_file files[] = { DATABASE_WAL, DATABASE_SHM };
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "s.db");
+	struct database *database;
+
+	engine_run(db, "PRAGMA journal_mode=WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	database = catalog_find(f->catalog, "s.db");
+	engine_log_room(ENGINE_LOG_FULL_UNSAID);
+	engine_rows(db, 5, 500);
+	assert_int_equal(engine_catch_up(f, "s.db"), -ENOSPC);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		struct error err = ERROR_INIT;
+
+		assert_int_equal(database_barrier_begin(database, files[i], DATABASE_SYNC, 0, &err),
+				 0);
+		database_barrier_end(database, files[i], DATABASE_SYNC, 0);
+		assert_int_equal(err.code, 0);
+		assert_null(err.what);
+	}
+	engine_log_room(ENGINE_LOG_HAS_ROOM);
+	database_unref(database);
+	sqlite3_close(db);
+	engine_expect(f, "s.db", 0, 0);
+}
+
 /*
  * A database and a WAL made by hand, of a client that has both open. Its WAL is
  * judged by its frames.
@@ -645,6 +673,7 @@ int main(void)
 		BOTH_ROADS(a_broken_chain_is_cut_off_by_a_crash),
 		BOTH_ROADS(a_broken_chain_is_compared_where_the_index_is_not_seen),
 		BOTH_ROADS(a_broken_chain_that_was_checkpointed_is_cut_off_by_a_crash),
+		TEST(what_refuses_nothing_leaves_no_error),
 		BOTH_ROADS(a_suspicion_outlives_a_full_disk),
 		BOTH_ROADS(a_wal_left_after_the_last_checkpoint_is_not_taken_in_again),
 		BOTH_ROADS(with_a_full_log_the_wal_keeps_everything),
