@@ -186,13 +186,23 @@ static int take_main(struct view *view, struct error *err)
 	return r < 0 ? r : set_n_pages(view, n_pages, err);
 }
 
+/* Looks how far the WAL goes now. Whatever went past the capture is in the view. */
+static int look(struct view *view, struct error *err)
+{
+	struct database *db = view->db;
+	bool unannounced = false;
+	int r = wal_tail_look(&db->tail, database_index_trusted(db), &view->target, &unannounced,
+			      err);
+
+	db->n_unannounced += unannounced;
+	return r < 0 ? r : 0;
+}
+
 static int take_once(struct view *view, struct error *err)
 {
 	struct database *db = view->db;
-	bool use_index = database_index_trusted(db);
 	struct wal_mark_state before;
-	bool ignored;
-	int r = wal_tail_look(&db->tail, use_index, &view->target, &ignored, err);
+	int r = look(view, err);
 
 	if (r < 0)
 		return r;
@@ -203,7 +213,7 @@ static int take_once(struct view *view, struct error *err)
 		r = hash_main(view, err);
 	if (r < 0)
 		return r;
-	r = wal_tail_look(&db->tail, use_index, &view->target, &ignored, err);
+	r = look(view, err);
 	if (r < 0)
 		return r;
 	if (before.salt1 != db->tail.now.salt1 || before.salt2 != db->tail.now.salt2)

@@ -370,6 +370,33 @@ static void what_refuses_nothing_leaves_no_error(void **state)
 	engine_expect(f, "s.db", 0, 0);
 }
 
+static void a_restart_that_a_comparison_sees_first_is_counted(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "r.db");
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct database *database;
+
+	engine_run(db, "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; "
+		"CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 20, 500);
+	assert_int_equal(engine_catch_up(f, "r.db"), 0);
+	setenv("REPLITEDFS_TEST_HOOKS", "no-barrier", 1);
+	engine_run(db, "PRAGMA wal_checkpoint(RESTART)");
+	engine_rows(db, 1, 500);
+	unsetenv("REPLITEDFS_TEST_HOOKS");
+	database = catalog_find(f->catalog, "r.db");
+	pthread_mutex_lock(&database->mutex);
+	assert_int_equal(compare_all(database, &err), 0);
+	pthread_mutex_unlock(&database->mutex);
+	assert_int_equal(database->n_unannounced, 1);
+	assert_int_equal(engine_catch_up(f, "r.db"), 0);
+	assert_int_equal(database->n_unannounced, 1);
+	database_unref(database);
+	sqlite3_close(db);
+	engine_expect(f, "r.db", 0, 1);
+}
+
 /*
  * A database and a WAL made by hand, of a client that has both open. Its WAL is
  * judged by its frames.
@@ -674,6 +701,7 @@ int main(void)
 		BOTH_ROADS(a_broken_chain_is_compared_where_the_index_is_not_seen),
 		BOTH_ROADS(a_broken_chain_that_was_checkpointed_is_cut_off_by_a_crash),
 		TEST(what_refuses_nothing_leaves_no_error),
+		TEST(a_restart_that_a_comparison_sees_first_is_counted),
 		BOTH_ROADS(a_suspicion_outlives_a_full_disk),
 		BOTH_ROADS(a_wal_left_after_the_last_checkpoint_is_not_taken_in_again),
 		BOTH_ROADS(with_a_full_log_the_wal_keeps_everything),
