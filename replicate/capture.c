@@ -150,11 +150,8 @@ static int capture_frames(struct database *db, uint32_t target, struct error *er
 	int r = bytes != NULL ? batch_init(&batch, db, err) :
 				error_set(err, ENOMEM, "out of memory");
 
-	while (r == 0 && db->tail.now.captured < target) {
-		batch.extent = db->log.extent;
-		batch.pagelog.checksum = db->log.position.checksum;
+	while (r == 0 && db->tail.now.captured < target)
 		r = capture_some(&batch, target, bytes, err);
-	}
 	if (r != 0) {
 		/* The cache may be ahead of the position now. */
 		txlog_discard(&db->log);

@@ -118,7 +118,7 @@ void database_changed(struct database *db);
 
 /* The fixed read buffer of capture: a pool, so that it is not one per database. */
 uint8_t *catalog_buffer_get(struct catalog *catalog);
-void catalog_buffer_put(struct catalog *catalog, uint8_t *buffer);
+void catalog_buffer_put(struct catalog *catalog, uint8_t *buffer); /* NULL is fine */
 /* done of total bytes of the database called name are hashed: tells whom it concerns. */
 void catalog_report_progress(const struct catalog *catalog, const char *name, uint64_t done,
 			     uint64_t total);

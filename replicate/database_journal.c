@@ -142,8 +142,7 @@ bool database_journal_refusable(struct database *db)
 		    journal_reader_init(&journal, fd, NULL, buffer, CATALOG_BUFFER_LEN,
 					&ignored) == 0 &&
 		    !journal_has_super(fd) && differs(db, &journal, page);
-	if (buffer != NULL)
-		catalog_buffer_put(db->catalog, buffer);
+	catalog_buffer_put(db->catalog, buffer);
 	return refusable;
 }
 
@@ -171,7 +170,6 @@ int database_journal_page(struct database *db, uint32_t pgno, uint64_t hash, uin
 			break;
 		}
 	}
-	if (buffer != NULL)
-		catalog_buffer_put(db->catalog, buffer);
+	catalog_buffer_put(db->catalog, buffer);
 	return r;
 }

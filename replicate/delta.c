@@ -84,10 +84,6 @@ size_t delta_encode(const uint8_t *before, const uint8_t *after, uint32_t page_s
 	while (at < page_size) {
 		uint32_t end = run_end(before, after, at, page_size);
 
-		if (at - done > UINT16_MAX) {
-			out = put_run(out, UINT16_MAX, 0);
-			done += UINT16_MAX;
-		}
 		if (end - at > UINT16_MAX)
 			end = at + UINT16_MAX;
 		out = put_run(out, at - done, end - at);

@@ -9,8 +9,7 @@
 /*
  * A page change as the XOR of two versions, in runs: applying it to either
  * version gives the other. A run is u16 skip (bytes that are equal), u16 len,
- * then len bytes of XOR; little-endian. A stretch of more than 65535 bytes is
- * split (a run of len 0 only skips).
+ * then len bytes of XOR; little-endian. A run of more than 65535 bytes is split.
  */
 
 #define DELTA_RUN_HEADER_LEN 4u
