@@ -130,21 +130,15 @@ static int add_cut_pages(struct batch *batch, uint32_t n_after, struct error *er
 static int add_unwritten_page(struct batch *batch, uint32_t pgno, struct error *err)
 {
 	struct database *db = batch->db;
-	uint32_t page_size = db->tail.page_size;
 	const struct walmap_entry *entry = walmap_find(&batch->pending, pgno);
-	ssize_t n = 0;
 	int r = 1;
 
 	if (entry == NULL)
 		entry = walmap_find(&db->tail.map, pgno);
 	if (entry != NULL)
 		r = wal_tail_read_page(&db->tail, entry->frame, batch->page, err);
-	if (r > 0) {
-		n = file_pread(db->main_fd, batch->page, page_size, (off_t)(pgno - 1) * page_size);
-		r = n < 0 ? error_set_errno(err, (int)-n, "cannot read the database") : 0;
-		if (r == 0)
-			memset(batch->page + n, 0, page_size - (size_t)n);
-	}
+	if (r > 0)
+		r = database_read_main(db, db->tail.page_size, pgno, batch->page, err);
 	if (r < 0)
 		return r;
 	return add_page(batch, pgno, entry != NULL ? entry->frame : 0, batch->page, err);

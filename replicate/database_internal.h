@@ -128,6 +128,12 @@ bool catalog_times_fine(const struct catalog *catalog);
 
 /* database_state.c: all with the mutex held */
 int database_open_file(struct database *db, enum database_file file, int flags);
+/*
+ * Reads page pgno of the database file, of page_size bytes, to page; what is behind
+ * its end is zero. 0 or -errno.
+ */
+int database_read_main(const struct database *db, uint32_t page_size, uint32_t pgno, uint8_t *page,
+		       struct error *err) MUST_CHECK;
 int database_load(struct database *db, struct error *err) MUST_CHECK;
 void database_unload(struct database *db);
 int database_take_evidence(struct database *db, struct evidence *ret_evidence,

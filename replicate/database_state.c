@@ -27,6 +27,17 @@ int database_open_file(struct database *db, enum database_file file, int flags)
 	return file_open_beneath(database_options(db)->root_fd, path, flags, 0);
 }
 
+int database_read_main(const struct database *db, uint32_t page_size, uint32_t pgno, uint8_t *page,
+		       struct error *err)
+{
+	ssize_t n = file_pread(db->main_fd, page, page_size, (off_t)(pgno - 1) * page_size);
+
+	if (n < 0)
+		return error_set_errno(err, (int)-n, "cannot read the database");
+	memset(page + n, 0, page_size - (size_t)n);
+	return 0;
+}
+
 uint64_t database_page_hash(void *arg, uint32_t pgno)
 {
 	struct database *db = arg;

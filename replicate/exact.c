@@ -1,22 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/file.h"
 #include "replicate/database_internal.h"
 #include "replicate/database_journal.h"
 #include "replicate/page.h"
 
 #include <errno.h>
-
-/* Reads page pgno of the database file; what the file does not have is zero. */
-static int read_main(struct database *db, uint32_t page_size, uint32_t pgno, uint8_t *page,
-		     struct error *err)
-{
-	ssize_t n = file_pread(db->main_fd, page, page_size, (off_t)(pgno - 1) * page_size);
-
-	if (n < 0)
-		return error_set_errno(err, (int)-n, "cannot read the database");
-	memset(page + n, 0, page_size - (size_t)n);
-	return 0;
-}
 
 int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page, struct error *err)
 {
@@ -36,7 +23,7 @@ int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page, struct er
 		if (r == 0 && page_hash(pgno, page, extent.page_size) == entry->hash)
 			return 0;
 	}
-	r = read_main(db, extent.page_size, pgno, page, err);
+	r = database_read_main(db, extent.page_size, pgno, page, err);
 	if (r < 0)
 		return r;
 	hash = hashfile_get(&db->hashes, pgno);

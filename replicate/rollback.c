@@ -52,18 +52,6 @@ static void rollback_done(struct rollback *rollback)
 	free(rollback->pagelog.delta);
 }
 
-static int read_main(struct rollback *rollback, uint32_t pgno, uint8_t *page, struct error *err)
-{
-	uint32_t page_size = rollback->pages.after.page_size;
-	ssize_t n = file_pread(rollback->db->main_fd, page, page_size,
-			       (off_t)(pgno - 1) * page_size);
-
-	if (n < 0)
-		return error_set_errno(err, (int)-n, "cannot read the database");
-	memset(page + n, 0, page_size - (size_t)n);
-	return 0;
-}
-
 /*
  * The version of a page before the transaction, which had that hash: from the
  * cache or the journal; NULL when neither has it.
@@ -94,7 +82,7 @@ static int log_candidate(struct rollback *rollback, struct candidate *candidate,
 		.existed = candidate->pgno <= rollback->pages.before.n_pages,
 		.page = rollback->page,
 	};
-	int r = read_main(rollback, candidate->pgno, rollback->page, err);
+	int r = database_read_main(db, page_size, candidate->pgno, rollback->page, err);
 
 	if (r < 0)
 		return r;
@@ -116,7 +104,9 @@ static int log_candidate(struct rollback *rollback, struct candidate *candidate,
 /* A page that the transaction cuts off: still in the file, unless it was rewritten first. */
 static int log_cut(struct rollback *rollback, uint32_t pgno, struct error *err)
 {
-	uint64_t hash = hashfile_get(&rollback->db->hashes, pgno);
+	struct database *db = rollback->db;
+	uint32_t page_size = rollback->pages.after.page_size;
+	uint64_t hash = hashfile_get(&db->hashes, pgno);
 	const struct candidate *candidate = candidates_find(&rollback->pages, pgno);
 	const uint8_t *page = NULL;
 	int r;
@@ -124,10 +114,10 @@ static int log_cut(struct rollback *rollback, uint32_t pgno, struct error *err)
 	if (candidate != NULL)
 		page = page_before(rollback, candidate, hash);
 	if (page == NULL) {
-		r = read_main(rollback, pgno, rollback->page, err);
+		r = database_read_main(db, page_size, pgno, rollback->page, err);
 		if (r < 0)
 			return r;
-		if (page_hash(pgno, rollback->page, rollback->pages.after.page_size) == hash)
+		if (page_hash(pgno, rollback->page, page_size) == hash)
 			page = rollback->page;
 	}
 	return pagelog_cut(&rollback->pagelog, pgno, hash, page, err);

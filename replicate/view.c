@@ -267,18 +267,12 @@ int view_read(struct view *view, uint32_t pgno, struct error *err)
 {
 	const struct walmap_entry *entry = walmap_find(&view->map, pgno);
 	uint32_t page_size = view->extent.page_size;
-	int r = 0;
+	int r;
 
-	if (entry != NULL) {
+	if (entry != NULL)
 		r = wal_tail_read_page(&view->db->tail, entry->frame, view->page, err);
-	} else {
-		ssize_t n = file_pread(view->db->main_fd, view->page, page_size,
-				       (off_t)(pgno - 1) * page_size);
-
-		if (n < 0)
-			return error_set_errno(err, (int)-n, "cannot read the database");
-		memset(view->page + n, 0, page_size - (size_t)n);
-	}
+	else
+		r = database_read_main(view->db, page_size, pgno, view->page, err);
 	if (r == 0 && page_hash(pgno, view->page, page_size) != view->hashes[pgno - 1])
 		r = 1;
 	return r;
