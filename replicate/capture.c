@@ -163,14 +163,9 @@ static int capture_frames(struct database *db, uint32_t target, struct error *er
 
 static void open_wal_files(struct database *db)
 {
-	if (db->tail.fd < 0)
-		db->tail.fd = database_open_file(db, DATABASE_WAL, O_RDONLY);
-	if (db->tail.fd < 0)
-		db->tail.fd = -1;
+	database_open_wal(db);
 	if (db->tail.index_fd < 0 && db->n_open[DATABASE_SHM] != 0)
-		db->tail.index_fd = database_open_file(db, DATABASE_SHM, O_RDONLY);
-	if (db->tail.index_fd < 0)
-		db->tail.index_fd = -1;
+		db->tail.index_fd = MAX(database_open_file(db, DATABASE_SHM, O_RDONLY), -1);
 }
 
 /* A database whose pages have another size than its WAL's is a new image. */

@@ -128,6 +128,8 @@ bool catalog_times_fine(const struct catalog *catalog);
 
 /* database_state.c: all with the mutex held */
 int database_open_file(struct database *db, enum database_file file, int flags);
+/* Opens X-wal for tail, unless it has it; without one tail.fd stays -1. */
+void database_open_wal(struct database *db);
 /*
  * Reads page pgno of the database file, of page_size bytes, to page; what is behind
  * its end is zero. 0 or -errno.

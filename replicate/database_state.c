@@ -27,6 +27,12 @@ int database_open_file(struct database *db, enum database_file file, int flags)
 	return file_open_beneath(database_options(db)->root_fd, path, flags, 0);
 }
 
+void database_open_wal(struct database *db)
+{
+	if (db->tail.fd < 0)
+		db->tail.fd = MAX(database_open_file(db, DATABASE_WAL, O_RDONLY), -1);
+}
+
 int database_read_main(const struct database *db, uint32_t page_size, uint32_t pgno, uint8_t *page,
 		       struct error *err)
 {
@@ -234,7 +240,7 @@ int database_load(struct database *db, struct error *err)
 		db->suspect = true; /* recovery would have set this right */
 	db->loaded = true;
 	if (r == 0) {
-		db->tail.fd = MAX(database_open_file(db, DATABASE_WAL, O_RDONLY), -1);
+		database_open_wal(db);
 		r = wal_tail_resume(&db->tail, &db->log.mark, false, database_page_hash, db, err);
 	}
 	if (r == 1)

@@ -42,8 +42,7 @@ static uint32_t wal_page_size(struct database *db)
 
 	if (db->tail.page_size != 0)
 		return db->tail.page_size;
-	if (db->tail.fd < 0)
-		db->tail.fd = MAX(database_open_file(db, DATABASE_WAL, O_RDONLY), -1);
+	database_open_wal(db);
 	if (db->tail.fd < 0 ||
 	    file_pread(db->tail.fd, bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes) ||
 	    wal_header_parse(bytes, sizeof(bytes), &header) != WAL_HEADER_VALID)

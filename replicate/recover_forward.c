@@ -273,6 +273,6 @@ int recover_forward(struct database *db, struct wal_mark *ret_mark, struct error
 			 (unsigned long long)db->log.position.txid);
 	wal_tail_reset(&db->tail);
 	wal_tail_close_files(&db->tail);
-	db->tail.fd = MAX(database_open_file(db, DATABASE_WAL, O_RDONLY), -1);
+	database_open_wal(db);
 	return r;
 }

@@ -230,8 +230,7 @@ int view_take(struct view *view, struct error *err)
 {
 	int r = 1;
 
-	if (view->db->tail.fd < 0)
-		view->db->tail.fd = MAX(database_open_file(view->db, DATABASE_WAL, O_RDONLY), -1);
+	database_open_wal(view->db);
 	for (int i = 0; i < VIEW_ATTEMPTS && r == 1; i++)
 		r = view->main_only ? take_main(view, err) : take_once(view, err);
 	return r;
