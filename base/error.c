@@ -57,6 +57,15 @@ int error_set_errno(struct error *err, int code, const char *fmt, ...)
 	return replace(err, code, what);
 }
 
+int error_room(struct error *err)
+{
+	if (err == NULL)
+		return -EIO;
+	if (err->code == EDQUOT)
+		err->code = ENOSPC;
+	return -err->code;
+}
+
 int error_wrap(struct error *err, const char *fmt, ...)
 {
 	char *noun;

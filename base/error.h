@@ -41,6 +41,12 @@ int error_set(struct error *err, int code, const char *fmt, ...)
 int error_set_errno(struct error *err, int code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * For errors of writing: a used-up quota is a disk without room, so that EDQUOT
+ * becomes ENOSPC; the sentence stays. Returns -err->code.
+ */
+int error_room(struct error *err);
+
 /* Puts "<formatted>: " in front of the sentence. Returns -err->code. */
 int error_wrap(struct error *err, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

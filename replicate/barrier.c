@@ -78,7 +78,7 @@ static int end_transaction(struct database *db, const uint8_t *kept, bool may_re
 	bool waited = db->left_hot || db->suspect;
 	int r = rollback_commit(db, kept, err);
 
-	if ((r == -ENOSPC || r == -EDQUOT) && tailer_make_room(db)) {
+	if (r == -ENOSPC && tailer_make_room(db)) {
 		error_done(err);
 		r = rollback_commit(db, kept, err);
 	}
@@ -86,7 +86,7 @@ static int end_transaction(struct database *db, const uint8_t *kept, bool may_re
 		database_set_trouble(db, NULL);
 	if (r == 0)
 		return 0;
-	if (may_refuse && (r == -ENOSPC || r == -EDQUOT) && database_journal_refusable(db)) {
+	if (may_refuse && r == -ENOSPC && database_journal_refusable(db)) {
 		database_set_trouble(db, err);
 		return -ENOSPC;
 	}
@@ -241,8 +241,6 @@ int database_barrier_begin(struct database *db, enum database_file file,
 	/* A log that cannot be written keeps the WAL; it refuses no other work. */
 	if (r < 0) {
 		error_wrap(err, "%s", db->name);
-		if (r == -EDQUOT)
-			r = -ENOSPC;
 		if (r != -ENOSPC && r != -EIO)
 			r = -EIO;
 	}

@@ -61,7 +61,7 @@ bool database_cached_is_faster(struct database *db)
 /* A log without room keeps nobody out: what is not captured yet stays where it is. */
 static int excuse_full_log(struct database *db, int r, struct error *err)
 {
-	if (r != -ENOSPC && r != -EDQUOT)
+	if (r != -ENOSPC)
 		return r;
 	database_set_trouble(db, err);
 	error_done(err);
@@ -73,9 +73,11 @@ static int settle_for_client(struct database *db, struct error *err)
 {
 	int r = database_settle(db, err);
 
-	if (r == -ENOSPC || r == -EDQUOT)
-		db->lost = true; /* a WAL that follows begins with a comparison */
-	return excuse_full_log(db, r, err);
+	if (r >= 0)
+		return r;
+	r = excuse_full_log(db, r, err);
+	db->lost |= r == 1; /* a WAL that follows begins with a comparison */
+	return r;
 }
 
 /*

@@ -14,11 +14,11 @@ int gate_reserve(struct database *db, uint64_t len, struct error *err)
 	if (!db->loaded || db->log.position.generation == 0 || db->log.new_generation)
 		return 0;
 	r = txlog_reserve(&db->log, len, err);
-	if ((r == -ENOSPC || r == -EDQUOT) && tailer_make_room(db)) {
+	if (r == -ENOSPC && tailer_make_room(db)) {
 		error_done(err);
 		r = txlog_reserve(&db->log, len, err);
 	}
-	if (r == -ENOSPC || r == -EDQUOT) {
+	if (r == -ENOSPC) {
 		error_wrap(err, "%s", db->name);
 		database_set_trouble(db, err);
 		return -ENOSPC;

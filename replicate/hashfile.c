@@ -34,8 +34,10 @@ static int map_file(struct hashfile *file, int fd, uint64_t capacity, struct err
 	int r = posix_fallocate(fd, 0, (off_t)len);
 	void *map;
 
-	if (r != 0)
-		return error_set_errno(err, r, "cannot reserve room for page hashes");
+	if (r != 0) {
+		error_set_errno(err, r, "cannot reserve room for page hashes");
+		return error_room(err);
+	}
 	map = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return error_set_errno(err, errno, "cannot map the page hashes");

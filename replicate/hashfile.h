@@ -50,7 +50,10 @@ int hashfile_open(struct hashfile *file, int root_fd, const char *path, const st
 		  struct error *err) MUST_CHECK;
 void hashfile_close(struct hashfile *file);
 
-/* Makes room for n_pages; reserves the disk space, so that no later access faults. */
+/*
+ * Makes room for n_pages; reserves the disk space, so that no later access faults. 0
+ * or -errno (-ENOSPC: there is none).
+ */
 int hashfile_reserve(struct hashfile *file, uint32_t n_pages, struct error *err) MUST_CHECK;
 
 /* Both want 1 <= pgno <= the pages reserved. */

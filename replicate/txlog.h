@@ -124,7 +124,8 @@ int txlog_begin_generation(struct txlog *log, const struct log_header *head,
  * txlog_add() for every entry, and txlog_end() with the checksum after. Nothing
  * is visible before txlog_flush(), which publishes all ended records with one
  * write; when it (or txlog_add) fails, everything since the last flush is gone
- * and the log is as it was. None of them syncs.
+ * and the log is as it was. -ENOSPC: the disk is full, or a quota. None of them
+ * syncs.
  */
 void txlog_begin(struct txlog *log, const struct record_header *header);
 int txlog_add(struct txlog *log, const struct record_entry *entry, const void *data,
@@ -137,7 +138,7 @@ void txlog_discard(struct txlog *log);
 /*
  * Takes room on the disk for the next len bytes of records, some in advance, so
  * that writing them does not fail for want of it. Where the file system cannot
- * promise that there is no promise. 0 or -errno (-ENOSPC, -EDQUOT).
+ * promise that there is no promise. 0 or -errno (-ENOSPC: there is none).
  */
 int txlog_reserve(struct txlog *log, uint64_t len, struct error *err) MUST_CHECK;
 

@@ -37,6 +37,12 @@ void txlog_idle(struct txlog *log)
 	log->index_fd = -1;
 }
 
+static int write_failed(int r, struct error *err)
+{
+	error_set_errno(err, -r, "cannot write the transaction log");
+	return error_room(err);
+}
+
 static int open_last(struct txlog *log, struct error *err)
 {
 	struct txlog_file file;
@@ -66,13 +72,15 @@ static int add_file(struct txlog *log, struct txlog_file *file, struct error *er
 	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", O_WRONLY | O_CREAT | O_EXCL);
 	int r;
 
-	if (fd < 0)
-		return error_set_errno(err, -fd, "cannot create a file of the transaction log");
+	if (fd < 0) {
+		error_set_errno(err, -fd, "cannot create a file of the transaction log");
+		return error_room(err);
+	}
 	log_header_format(&log->head, bytes);
 	r = file_pwrite(fd, bytes, sizeof(bytes), 0);
 	if (r < 0) {
 		txlog_file_remove(log, file);
-		return error_set_errno(err, -r, "cannot write the transaction log");
+		return write_failed(r, err);
 	}
 	file->end = sizeof(bytes);
 	pthread_mutex_lock(&log->mutex);
@@ -218,7 +226,7 @@ static int spill(struct txlog *log, struct error *err)
 			(off_t)(txlog_last(log).end + log->spilled));
 	if (r < 0) {
 		log->overhang = true;
-		return error_set_errno(err, -r, "cannot write the transaction log");
+		return write_failed(r, err);
 	}
 	log->spilled += log->pending.len;
 	buf_reset(&log->pending);
@@ -242,7 +250,8 @@ int txlog_reserve(struct txlog *log, uint64_t len, struct error *err)
 	}
 	if (errno == EOPNOTSUPP || errno == ENOSYS)
 		return 0;
-	return error_set_errno(err, errno, "no room for the transaction log");
+	error_set_errno(err, errno, "no room for the transaction log");
+	return error_room(err);
 }
 
 void txlog_unreserve(struct txlog *log)
@@ -316,8 +325,7 @@ int txlog_end(struct txlog *log, uint32_t flags, uint64_t checksum_after, struct
 		r = file_pwrite(log->fd, bytes, sizeof(bytes),
 				(off_t)(txlog_last(log).end + log->record_at));
 	if (r < 0)
-		return fail_record(log, error_set_errno(err, -r,
-							"cannot write the transaction log"));
+		return fail_record(log, write_failed(r, err));
 	log->next.txid = log->open.txid;
 	log->next.checksum = checksum_after;
 	log->next_extent = log->open.after;

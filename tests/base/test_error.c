@@ -100,6 +100,19 @@ static void moving_hands_the_texts_over(void **state)
 	assert_null(to.what);
 }
 
+static void a_used_up_quota_is_a_lack_of_room(void **state)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	char text[128];
+
+	snprintf(text, sizeof(text), "cannot write: %s", strerror(EDQUOT));
+	error_set_errno(&err, EDQUOT, "cannot write");
+	assert_int_equal(error_room(&err), -ENOSPC);
+	assert_string_equal(error_what(&err), text);
+	error_set(&err, EIO, "cannot write");
+	assert_int_equal(error_room(&err), -EIO);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +123,7 @@ int main(void)
 		cmocka_unit_test(no_error_object_is_fine),
 		cmocka_unit_test(exit_codes_follow_the_errno_unless_set),
 		cmocka_unit_test(moving_hands_the_texts_over),
+		cmocka_unit_test(a_used_up_quota_is_a_lack_of_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
