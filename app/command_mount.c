@@ -11,6 +11,7 @@
 #include "fuse/statelock.h"
 #include "fuse/supervisor.h"
 #include "replicate/catalog.h"
+#include "replicate/companion.h"
 
 #include <errno.h>
 #include <libgen.h>
@@ -191,15 +192,14 @@ static void file_list_done(struct file_list *list)
 /* A database and its companions go on the list of files that nobody may have open. */
 static int list_file(void *arg, const char *name, struct error *err)
 {
-	static const char *const suffixes[] = { "", "-wal", "-shm", "-journal" };
 	struct file_list *list = arg;
 
-	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++) {
+	for (enum database_file which = DATABASE_MAIN; which < DATABASE_N_FILES; which++) {
 		struct check_file file;
 		char *path = NULL;
 		struct stat st;
 
-		if (asprintf(&path, "%s%s", name, suffixes[i]) < 0)
+		if (asprintf(&path, "%s%s", name, companion_suffix(which)) < 0)
 			return error_set(err, ENOMEM, "out of memory");
 		if (fstatat(list->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 			free(path);

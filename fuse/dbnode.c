@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "replicate/companion.h"
 
 #include <errno.h>
 #include <string.h>
@@ -102,7 +103,7 @@ int dbnode_of_name(struct filesystem *fs, struct node *parent, int dir_fd, const
 		pthread_rwlock_unlock(&fs->names);
 		return r == -ESTALE ? 0 : error_set_errno(err, -r, "no path to %s", name);
 	}
-	if (catalog_companion(text, &file, &len)) {
+	if (companion_parse(text, &file, &len)) {
 		adopt = adopt && (file == DATABASE_WAL || file == DATABASE_JOURNAL);
 		r = find_companion(fs, text, len, dir_fd, name, adopt, ret_dbnode, &adopted, &st,
 				   err);

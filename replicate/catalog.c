@@ -547,28 +547,3 @@ void catalog_stop(struct catalog *catalog)
 {
 	tailer_stop(&catalog->tailer);
 }
-
-bool catalog_companion(const char *name, enum database_file *ret_file, size_t *ret_len)
-{
-	static const struct {
-		const char *suffix;
-		enum database_file file;
-	} companions[] = {
-		{ "-wal", DATABASE_WAL },
-		{ "-shm", DATABASE_SHM },
-		{ "-journal", DATABASE_JOURNAL },
-	};
-	size_t len = strlen(name);
-
-	for (size_t i = 0; i < ARRAY_LEN(companions); i++) {
-		size_t suffix_len = strlen(companions[i].suffix);
-
-		if (len <= suffix_len || name[len - suffix_len - 1] == '/' ||
-		    strcmp(name + len - suffix_len, companions[i].suffix) != 0)
-			continue;
-		*ret_file = companions[i].file;
-		*ret_len = len - suffix_len;
-		return true;
-	}
-	return false;
-}

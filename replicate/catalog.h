@@ -133,11 +133,4 @@ int catalog_each_known(int state_fd, int (*fn)(void *arg, const struct id *id, c
 int catalog_each_file(int root_fd, int (*fn)(void *arg, const char *name, struct error *err),
 		      void *arg, struct error *err) MUST_CHECK;
 
-/*
- * Whether name is one of a database's companions (-wal, -shm, -journal), and
- * of which: ret_len is the length of the database's name in it. False for names
- * that are nothing but a suffix.
- */
-bool catalog_companion(const char *name, enum database_file *ret_file, size_t *ret_len);
-
 #endif

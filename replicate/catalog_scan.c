@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "replicate/catalog_internal.h"
+#include "replicate/companion.h"
 #include "replicate/envelope.h"
 #include "replicate/layout.h"
 #include "replicate/page.h"
@@ -141,23 +142,27 @@ static bool begins_with(int dir_fd, const char *name, const void *magic, size_t 
 	       memcmp(bytes, magic, len) == 0;
 }
 
+static bool companion_begins_with(int dir_fd, const char *name, enum database_file file,
+				  const void *magic, size_t len)
+{
+	char *path CLEANUP_FREE = NULL;
+
+	if (asprintf(&path, "%s%s", name, companion_suffix(file)) < 0) {
+		path = NULL;
+		return false;
+	}
+	return begins_with(dir_fd, path, magic, len);
+}
+
 /* A companion with content that only SQLite writes makes a database of X. */
 static bool has_companion(int dir_fd, const char *name)
 {
 	static const uint8_t wal_magic[3] = { 0x37, 0x7f, 0x06 };
 	static const uint8_t journal_magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
-	char *path CLEANUP_FREE = NULL;
-	size_t len = strlen(name);
 
-	path = malloc(len + sizeof("-journal"));
-	if (path == NULL)
-		return false;
-	memcpy(path, name, len);
-	strcpy(path + len, "-wal");
-	if (begins_with(dir_fd, path, wal_magic, sizeof(wal_magic)))
-		return true;
-	strcpy(path + len, "-journal");
-	return begins_with(dir_fd, path, journal_magic, sizeof(journal_magic));
+	return companion_begins_with(dir_fd, name, DATABASE_WAL, wal_magic, sizeof(wal_magic)) ||
+	       companion_begins_with(dir_fd, name, DATABASE_JOURNAL, journal_magic,
+				     sizeof(journal_magic));
 }
 
 static bool is_database(int dir_fd, const char *name)
@@ -169,7 +174,7 @@ static bool is_database(int dir_fd, const char *name)
 	/* A database named like a companion of another is still judged by its magic. */
 	if (begins_with(dir_fd, name, magic, sizeof(magic)))
 		return true;
-	return !catalog_companion(name, &file, &len) && has_companion(dir_fd, name);
+	return !companion_parse(name, &file, &len) && has_companion(dir_fd, name);
 }
 
 struct walk {

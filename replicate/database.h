@@ -26,6 +26,8 @@ enum database_file {
 	DATABASE_JOURNAL, /* X-journal */
 };
 
+#define DATABASE_N_FILES 4
+
 /* How the database keeps its transactions, as its header says. */
 enum database_mode {
 	DATABASE_EMPTY,	   /* no page yet */

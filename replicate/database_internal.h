@@ -15,8 +15,6 @@
 
 /* The database object, shared by the files that implement its parts. */
 
-#define DATABASE_N_FILES 4
-
 /* By which it shows whether X was written. */
 struct main_look {
 	uint64_t size;

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "replicate/companion.h"
 #include "replicate/database_internal.h"
 #include "replicate/database_journal.h"
 #include "replicate/page.h"
@@ -14,13 +15,11 @@
 /* Two of the kernel's slowest clock ticks (100 Hz): coarse file times lag so far at most. */
 #define TICK_US 20000
 
-static const char *const suffixes[DATABASE_N_FILES] = { "", "-wal", "-shm", "-journal" };
-
 int database_open_file(struct database *db, enum database_file file, int flags)
 {
 	char *path CLEANUP_FREE = NULL;
 
-	if (asprintf(&path, "%s%s", db->name, suffixes[file]) < 0) {
+	if (asprintf(&path, "%s%s", db->name, companion_suffix(file)) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}

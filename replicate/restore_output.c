@@ -3,13 +3,14 @@
 
 #include "base/file.h"
 #include "base/id.h"
+#include "replicate/companion.h"
 #include "replicate/page.h"
 
 #include <errno.h>
 #include <linux/fs.h>
 #include <string.h>
 
-static const char *const companions[] = { "-journal", "-wal", "-shm" };
+static const enum database_file companions[] = { DATABASE_JOURNAL, DATABASE_WAL, DATABASE_SHM };
 
 /* The WAL-index's lock bytes: 120 … 127, and 128 for "somebody has it open". */
 #define SHM_LOCK_OFFSET 120
@@ -67,7 +68,7 @@ static bool locked(const struct restore_output *output, const char *name, off_t 
 /* A process that has a WAL database open holds a lock all the time. */
 static int check_unused(const struct restore_output *output, struct error *err)
 {
-	char *shm CLEANUP_FREE = join(output->name, "-shm");
+	char *shm CLEANUP_FREE = join(output->name, companion_suffix(DATABASE_SHM));
 
 	if (shm == NULL)
 		return out_of_memory(err);
@@ -89,7 +90,7 @@ static int check_place(const struct restore_output *output, struct error *err)
 	if (output->force)
 		return check_unused(output, err);
 	for (size_t i = 0; i <= ARRAY_LEN(companions); i++) {
-		const char *suffix = i == 0 ? "" : companions[i - 1];
+		const char *suffix = i == 0 ? "" : companion_suffix(companions[i - 1]);
 		char *name CLEANUP_FREE = join(output->name, suffix);
 
 		if (name == NULL)
@@ -211,14 +212,15 @@ static char *aside_name(const struct restore_output *output, const char *suffix)
 static int move_aside(const struct restore_output *output, struct error *err)
 {
 	for (size_t i = 0; i < ARRAY_LEN(companions); i++) {
-		char *name CLEANUP_FREE = join(output->name, companions[i]);
-		char *aside CLEANUP_FREE = aside_name(output, companions[i]);
+		const char *suffix = companion_suffix(companions[i]);
+		char *name CLEANUP_FREE = join(output->name, suffix);
+		char *aside CLEANUP_FREE = aside_name(output, suffix);
 
 		if (name == NULL || aside == NULL)
 			return out_of_memory(err);
 		if (renameat(output->dir_fd, name, output->dir_fd, aside) < 0 && errno != ENOENT)
 			return error_set_errno(err, errno, "cannot move %s%s out of the way",
-					       output->path, companions[i]);
+					       output->path, suffix);
 	}
 	return 0;
 }
@@ -227,8 +229,9 @@ static int move_aside(const struct restore_output *output, struct error *err)
 static void end_aside(const struct restore_output *output, bool put_back)
 {
 	for (size_t i = 0; i < ARRAY_LEN(companions); i++) {
-		char *name CLEANUP_FREE = join(output->name, companions[i]);
-		char *aside CLEANUP_FREE = aside_name(output, companions[i]);
+		const char *suffix = companion_suffix(companions[i]);
+		char *name CLEANUP_FREE = join(output->name, suffix);
+		char *aside CLEANUP_FREE = aside_name(output, suffix);
 		int r = 0;
 
 		if (name == NULL || aside == NULL)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/replicate/mount_vfs.h"
 
+#include "replicate/companion.h"
 #include "replicate/journal.h"
 
 #include <errno.h>
@@ -263,7 +264,7 @@ static struct database *database_of(const char *path, enum database_file *ret_ki
 	if (strncmp(path, the_root, root_len) != 0)
 		return NULL;
 	name = strdup(path + root_len + 1);
-	if (catalog_companion(name, ret_kind, &len))
+	if (companion_parse(name, ret_kind, &len))
 		name[len] = '\0';
 	if (catalog_adopt(the_catalog, name, &db, &err) != 0)
 		db = NULL;
