@@ -4,11 +4,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "replicate/companion.h"
+#include "replicate/page.h"
 
 #include <errno.h>
 #include <string.h>
-
-static const char magic[16] = "SQLite format 3";
 
 void dbnode_done(struct dbnode *dbnode)
 {
@@ -206,14 +205,14 @@ void dbnode_attach(struct filesystem *fs, struct node *node, const struct dbnode
 static bool begins_like_a_database(struct filesystem *fs, struct node *node, int fd)
 {
 	int own CLEANUP_FD = -1;
-	char head[sizeof(magic)];
+	char head[PAGE_MAGIC_LEN];
 
 	if (file_pread(fd, head, sizeof(head), 0) != (ssize_t)sizeof(head)) {
 		own = node_open(&fs->nodes, node, O_RDONLY | O_NONBLOCK);
 		if (own < 0 || file_pread(own, head, sizeof(head), 0) != (ssize_t)sizeof(head))
 			return false;
 	}
-	return memcmp(head, magic, sizeof(magic)) == 0;
+	return memcmp(head, PAGE_MAGIC, PAGE_MAGIC_LEN) == 0;
 }
 
 void dbnode_written(struct filesystem *fs, struct node *node, int fd)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/bytes.h"
 #include "base/file.h"
 #include "replicate/catalog_internal.h"
 #include "replicate/companion.h"
@@ -132,18 +133,16 @@ void catalog_remove_state(struct catalog *catalog, const char *state_path)
 	unlinkat(catalog->options.state_fd, state_path, AT_REMOVEDIR);
 }
 
-/* Whether dir has a file name whose first bytes are magic. */
-static bool begins_with(int dir_fd, const char *name, const void *magic, size_t len)
+/* Reads the first len bytes of a file; false when it has not as many. */
+static bool read_head(int dir_fd, const char *name, void *head, size_t len)
 {
 	int fd CLEANUP_FD = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	uint8_t bytes[32];
 
-	return fd >= 0 && file_pread(fd, bytes, len, 0) == (ssize_t)len &&
-	       memcmp(bytes, magic, len) == 0;
+	return fd >= 0 && file_pread(fd, head, len, 0) == (ssize_t)len;
 }
 
-static bool companion_begins_with(int dir_fd, const char *name, enum database_file file,
-				  const void *magic, size_t len)
+static bool read_companion_head(int dir_fd, const char *name, enum database_file file, void *head,
+				size_t len)
 {
 	char *path CLEANUP_FREE = NULL;
 
@@ -151,28 +150,30 @@ static bool companion_begins_with(int dir_fd, const char *name, enum database_fi
 		path = NULL;
 		return false;
 	}
-	return begins_with(dir_fd, path, magic, len);
+	return read_head(dir_fd, path, head, len);
 }
 
 /* A companion with content that only SQLite writes makes a database of X. */
 static bool has_companion(int dir_fd, const char *name)
 {
-	static const uint8_t wal_magic[3] = { 0x37, 0x7f, 0x06 };
-	static const uint8_t journal_magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
+	uint8_t head[JOURNAL_MAGIC_LEN];
 
-	return companion_begins_with(dir_fd, name, DATABASE_WAL, wal_magic, sizeof(wal_magic)) ||
-	       companion_begins_with(dir_fd, name, DATABASE_JOURNAL, journal_magic,
-				     sizeof(journal_magic));
+	if (read_companion_head(dir_fd, name, DATABASE_WAL, head, 4) &&
+	    (be32_get(head) & ~1u) == WAL_MAGIC)
+		return true;
+	return read_companion_head(dir_fd, name, DATABASE_JOURNAL, head, JOURNAL_MAGIC_LEN) &&
+	       memcmp(head, JOURNAL_MAGIC, JOURNAL_MAGIC_LEN) == 0;
 }
 
 static bool is_database(int dir_fd, const char *name)
 {
-	static const char magic[16] = "SQLite format 3";
+	char head[PAGE_MAGIC_LEN];
 	enum database_file file;
 	size_t len;
 
 	/* A database named like a companion of another is still judged by its magic. */
-	if (begins_with(dir_fd, name, magic, sizeof(magic)))
+	if (read_head(dir_fd, name, head, sizeof(head)) &&
+	    memcmp(head, PAGE_MAGIC, sizeof(head)) == 0)
 		return true;
 	return !companion_parse(name, &file, &len) && has_companion(dir_fd, name);
 }

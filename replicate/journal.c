@@ -12,7 +12,6 @@
 #define SECTOR_SIZE_MAX 65536u
 #define RECORD_EXTRA 8u /* page number and checksum */
 
-static const uint8_t magic[8] = { 0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7 };
 static const uint8_t zeros[JOURNAL_HEADER_LEN];
 
 static bool sector_size_valid(uint32_t size)
@@ -23,7 +22,7 @@ static bool sector_size_valid(uint32_t size)
 enum journal_header_state journal_header_parse(const uint8_t *bytes,
 					       struct journal_header *ret_header)
 {
-	bool unsynced = memcmp(bytes, zeros, sizeof(magic) + 4) == 0;
+	bool unsynced = memcmp(bytes, zeros, JOURNAL_MAGIC_LEN + 4) == 0;
 	struct journal_header header = {
 		.n_records = be32_get(bytes + 8),
 		.n_pages = be32_get(bytes + 16),
@@ -31,7 +30,7 @@ enum journal_header_state journal_header_parse(const uint8_t *bytes,
 		.page_size = be32_get(bytes + 24),
 	};
 
-	if (!unsynced && memcmp(bytes, magic, sizeof(magic)) != 0)
+	if (!unsynced && memcmp(bytes, JOURNAL_MAGIC, JOURNAL_MAGIC_LEN) != 0)
 		return JOURNAL_HEADER_NONE;
 	if (!sector_size_valid(header.sector_size) || !page_size_valid(header.page_size))
 		return JOURNAL_HEADER_NONE;
@@ -161,13 +160,13 @@ int journal_reader_next(struct journal_reader *reader, struct journal_record *re
 
 bool journal_has_super(int fd)
 {
-	uint8_t bytes[sizeof(magic)];
+	uint8_t bytes[JOURNAL_MAGIC_LEN];
 	struct stat st;
 
 	return fstat(fd, &st) == 0 && st.st_size >= (off_t)sizeof(bytes) &&
 	       file_pread(fd, bytes, sizeof(bytes), st.st_size - (off_t)sizeof(bytes)) ==
 		       (ssize_t)sizeof(bytes) &&
-	       memcmp(bytes, magic, sizeof(bytes)) == 0;
+	       memcmp(bytes, JOURNAL_MAGIC, sizeof(bytes)) == 0;
 }
 
 uint32_t journal_trunk_n_leaves(const uint8_t *page, uint32_t page_size, uint32_t n_pages)

@@ -23,6 +23,8 @@
  */
 
 #define JOURNAL_HEADER_LEN 28u
+#define JOURNAL_MAGIC "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
+#define JOURNAL_MAGIC_LEN 8u
 
 struct journal_header {
 	uint32_t n_records; /* JOURNAL_TO_THE_END when the header does not say; may be 0 */

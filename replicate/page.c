@@ -8,10 +8,9 @@
 
 bool page_header_parse(const uint8_t *bytes, struct page_header *ret_header)
 {
-	static const char magic[16] = "SQLite format 3";
 	uint32_t size = be16_get(bytes + 16);
 
-	if (memcmp(bytes, magic, sizeof(magic)) != 0)
+	if (memcmp(bytes, PAGE_MAGIC, PAGE_MAGIC_LEN) != 0)
 		return false;
 	ret_header->page_size = size == 1 ? PAGE_SIZE_MAX : size;
 	ret_header->write_version = bytes[18];

@@ -15,6 +15,8 @@
 #define PAGE_SIZE_MAX 65536u
 #define PAGE_NUMBER_MAX 4294967294u /* 2^32 - 2 */
 #define PAGE_HEADER_LEN 100u	    /* the database header at the start of page 1 */
+#define PAGE_MAGIC "SQLite format 3" /* it begins with that, and the zero behind it */
+#define PAGE_MAGIC_LEN sizeof(PAGE_MAGIC)
 #define PAGE_LOCK_OFFSET 0x40000000 /* SQLite's lock bytes; their page is never written */
 #define PAGE_LOCK_LEN 512
 #define PAGE_SHARED_OFFSET (PAGE_LOCK_OFFSET + 2)

@@ -4,7 +4,6 @@
 #include "base/bytes.h"
 #include "replicate/page.h"
 
-#define WAL_MAGIC 0x377f0682u
 #define WAL_VERSION 3007000u
 
 /* Runs the sum over len bytes, a multiple of 8. */

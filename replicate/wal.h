@@ -19,6 +19,7 @@
  * numbered from 1. Pure functions over bytes; nothing here trusts its input.
  */
 
+#define WAL_MAGIC 0x377f0682u /* the last bit says how checksums are summed */
 #define WAL_HEADER_LEN 32u
 #define WAL_FRAME_HEADER_LEN 24u
 
