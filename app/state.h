@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/id.h"
+#include "replicate/catalog.h"
 
 #include <stdbool.h>
 
@@ -15,7 +16,7 @@
  *
  * Owned by the process that opened it.
  */
-#define STATE_NAME ".replitedfs"
+#define STATE_NAME CATALOG_STATE_NAME
 
 struct state {
 	int root_fd; /* the backing folder; not owned */

@@ -19,7 +19,7 @@ struct filesystem;
 struct session_env;
 
 /* The name, in the mount's root, of the virtual folder; of the state folder in the backing one. */
-#define FILESYSTEM_STATE_NAME ".replitedfs"
+#define FILESYSTEM_STATE_NAME CATALOG_STATE_NAME
 
 struct filesystem_options {
 	int root_fd;		 /* the backing folder */

@@ -16,6 +16,9 @@
  */
 struct catalog;
 
+/* The name that the state folder has in the backing folder, where no database is. */
+#define CATALOG_STATE_NAME ".replitedfs"
+
 struct catalog_options {
 	int root_fd;	  /* the backing folder */
 	int state_fd;	  /* the state folder */

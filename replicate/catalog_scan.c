@@ -225,7 +225,7 @@ static int walk_dir(const struct walk *walk, const char *path, int depth, struct
 		return error_set_errno(err, errno, "cannot read the folder %s", path);
 	while (r == 0 && (item = readdir(dir)) != NULL) {
 		if (strcmp(item->d_name, ".") == 0 || strcmp(item->d_name, "..") == 0 ||
-		    (depth == 0 && strcmp(item->d_name, ".replitedfs") == 0))
+		    (depth == 0 && strcmp(item->d_name, CATALOG_STATE_NAME) == 0))
 			continue;
 		r = walk_item(walk, dirfd(dir), path, item->d_name, depth, err);
 	}
