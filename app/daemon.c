@@ -17,18 +17,19 @@
 #define LOG_MAX_AUTO (1ull << 30)
 
 /*
- * Everything the daemon owns. Made in this order, undone in the reverse; all of
- * it is set before the filesystem is served, and changes no more.
+ * Everything the daemon owns, in the order in which it is made. All of it is set
+ * before the first request, on the mount or on the control socket, and changes no
+ * more until the last one is answered.
  */
 struct daemon {
 	const struct daemon_setup *setup;
 	const struct session_env *env;
-	uint64_t log_max_size;
 	int64_t since_us;
+	uint64_t log_max_size;
 	struct progress progress;
 	struct catalog *catalog;
-	struct control_server control;
 	struct filesystem *filesystem;
+	struct control_server control;
 };
 
 static bool wanted(void *arg, const char *name)
@@ -212,19 +213,19 @@ static int open_filesystem(struct daemon *daemon, struct error *err)
 }
 
 /*
- * Undoes what was set up, last things first. Drains, and leaves clean marks, when
- * the session ended by an unmount.
+ * Undoes what was set up. Drains, and leaves clean marks, when the session ended
+ * by an unmount. Commands are answered until all is drained, and look at
+ * everything: nothing is freed before the last of them.
  */
 static void shut_down(struct daemon *daemon, bool drain)
 {
 	const struct daemon_setup *setup = daemon->setup;
 
-	filesystem_free(daemon->filesystem);
-	daemon->filesystem = NULL;
 	if (daemon->catalog != NULL)
 		catalog_stop(daemon->catalog);
 	backends_drain(setup->backends, drain ? setup->config->mount.shutdown_timeout_ms : 0);
 	control_server_stop(&daemon->control);
+	filesystem_free(daemon->filesystem);
 	backends_close(setup->backends);
 	if (daemon->catalog != NULL && !drain)
 		catalog_abandon(daemon->catalog);

@@ -125,12 +125,11 @@ static json_t *upcalls_json(const struct filesystem_status *fs)
 int status_make(const struct status_sources *sources, json_t **ret_json, struct error *err)
 {
 	static const char *const captures[] = { "auto", "passthrough", "intercept" };
-	struct filesystem_status fs = { 0 };
+	struct filesystem_status fs;
 	uint64_t log_bytes;
 	json_t *databases;
 
-	if (sources->filesystem != NULL)
-		filesystem_status(sources->filesystem, &fs);
+	filesystem_status(sources->filesystem, &fs);
 	databases = databases_json(sources, &fs, &log_bytes);
 	*ret_json = json_pack(
 		"{s:s, s:s, s:s, s:o, s:i, s:i, s:o, s:{s:s, s:b, s:s?}, s:{s:I, s:I}, s:I, s:o, "

@@ -27,7 +27,7 @@ struct status_sources {
 	int64_t since_us;
 	uint64_t log_max_size;
 	struct catalog *catalog;
-	struct filesystem *filesystem; /* NULL before it is there */
+	struct filesystem *filesystem;
 	struct backends *backends;
 };
 

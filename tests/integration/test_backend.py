@@ -98,6 +98,26 @@ def test_an_unmount_ships_the_rest(mounts, folder):
     assert differing_pages(mount.dir / "a.db", folder / "out.db") == []
 
 
+def test_status_tells_everything_while_the_rest_is_shipped(mounts, folder):
+    """Between the unmount and the daemon's end, what it says of the mount is still there."""
+    mount = mounts(backup=True)
+    connection = connect(mount, "a.db")
+    wait_stored(mount, "a.db")
+    before = mount.status()
+    mount.backup.rename(folder / "away")
+    insert(connection)
+    connection.close()
+    subprocess.run(["fusermount3", "-u", mount.dir], check=True)
+    wait_for(lambda: '"draining"' in (mount.state / "lock").read_text(), "the drain")
+    during = mount.status()
+    assert during["capture"] == before["capture"]
+    assert all(during["upcalls"][kind] >= n for kind, n in before["upcalls"].items()), during
+    (folder / "away").rename(mount.backup)
+    mount.unmount()
+    restore(mount.backup, folder / "out.db")
+    assert differing_pages(mount.dir / "a.db", folder / "out.db") == []
+
+
 def test_a_killed_daemon_goes_on_where_it_was(mounts, folder):
     """kill -9 of everything in the middle of shipping; the next mount ships the rest."""
     mount = mounts(backup=True)
