@@ -13,8 +13,14 @@
 #include <sys/un.h>
 #include <sysexits.h>
 
-struct connection {
+/* A peer that says or takes nothing for so long is hung up on. */
+#define PEER_TIMEOUT_S 10
+/* Without a descriptor for a connection: until the next attempt. */
+#define RETRY_S 1
+
+struct control_connection {
 	struct control_server *server;
+	struct control_connection *next; /* server->mutex */
 	int fd;
 };
 
@@ -35,7 +41,7 @@ static bool peer_allowed(int fd)
 	       (peer.uid == 0 || peer.uid == geteuid());
 }
 
-static void answer_call(struct connection *connection)
+static void answer_call(struct control_connection *connection)
 {
 	struct control_server *server = connection->server;
 	struct control_call call = { .fd = -1, .answer_fd = -1 };
@@ -63,19 +69,38 @@ static void answer_call(struct connection *connection)
 		close(call.fd);
 }
 
-static void *serve_one(void *arg)
+/* Its descriptor is shut down by no one once it is not on the list. */
+static void end_connection(struct control_connection *connection)
 {
-	struct connection *connection = arg;
 	struct control_server *server = connection->server;
+	struct control_connection **at = &server->connections;
 
-	pthread_setname_np(pthread_self(), "control");
-	answer_call(connection);
+	pthread_mutex_lock(&server->mutex);
+	while (*at != connection)
+		at = &(*at)->next;
+	*at = connection->next;
+	pthread_mutex_unlock(&server->mutex);
 	close(connection->fd);
 	free(connection);
+}
+
+static void give_place(struct control_server *server)
+{
 	pthread_mutex_lock(&server->mutex);
 	server->n_busy--;
 	pthread_cond_broadcast(&server->idle);
 	pthread_mutex_unlock(&server->mutex);
+}
+
+static void *serve_one(void *arg)
+{
+	struct control_connection *connection = arg;
+	struct control_server *server = connection->server;
+
+	pthread_setname_np(pthread_self(), "control");
+	answer_call(connection);
+	end_connection(connection);
+	give_place(server);
 	return NULL;
 }
 
@@ -93,12 +118,41 @@ static bool take_place(struct control_server *server)
 	return go_on;
 }
 
-static void give_place(struct control_server *server)
+static void wait_a_while(struct control_server *server)
 {
+	struct timespec until;
+	int r = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += RETRY_S;
 	pthread_mutex_lock(&server->mutex);
-	server->n_busy--;
-	pthread_cond_broadcast(&server->idle);
+	while (!server->stopping && r != ETIMEDOUT)
+		r = pthread_cond_clockwait(&server->idle, &server->mutex, CLOCK_MONOTONIC, &until);
 	pthread_mutex_unlock(&server->mutex);
+}
+
+/* Waits for the next connection and puts it on the list; NULL: there is none. */
+static struct control_connection *accept_connection(struct control_server *server)
+{
+	static const struct timeval patience = { .tv_sec = PEER_TIMEOUT_S };
+	struct control_connection *connection = malloc(sizeof(*connection));
+	int fd CLEANUP_FD = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+
+	/* Being told to stop is one such failure: then nothing is waited for. */
+	if (fd < 0 && errno != EINTR && errno != ECONNABORTED)
+		wait_a_while(server);
+	if (fd < 0 || connection == NULL ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0) {
+		free(connection);
+		return NULL;
+	}
+	*connection = (struct control_connection){ .server = server, .fd = take_fd(&fd) };
+	pthread_mutex_lock(&server->mutex);
+	connection->next = server->connections;
+	server->connections = connection;
+	pthread_mutex_unlock(&server->mutex);
+	return connection;
 }
 
 static void *serve(void *arg)
@@ -107,21 +161,15 @@ static void *serve(void *arg)
 
 	pthread_setname_np(pthread_self(), "control");
 	while (take_place(server)) {
-		struct connection *connection = malloc(sizeof(*connection));
-		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+		struct control_connection *connection = accept_connection(server);
 		pthread_t thread;
 
-		if (fd < 0 || connection == NULL) {
-			if (fd >= 0)
-				close(fd);
-			free(connection);
+		if (connection == NULL) {
 			give_place(server);
 			continue; /* the next turn sees whether it is to stop */
 		}
-		*connection = (struct connection){ server, fd };
 		if (pthread_create(&thread, NULL, serve_one, connection) != 0) {
-			close(fd);
-			free(connection);
+			end_connection(connection);
 			give_place(server);
 			continue;
 		}
@@ -172,6 +220,17 @@ int control_server_start(struct control_server *server, const char *socket_dir, 
 	return r;
 }
 
+/* Peers that still owe their request get no more time; answers under way are sent. */
+static void await_calls(struct control_server *server)
+{
+	pthread_mutex_lock(&server->mutex);
+	for (struct control_connection *at = server->connections; at != NULL; at = at->next)
+		shutdown(at->fd, SHUT_RD);
+	while (server->n_busy != 0)
+		pthread_cond_wait(&server->idle, &server->mutex);
+	pthread_mutex_unlock(&server->mutex);
+}
+
 void control_server_stop(struct control_server *server)
 {
 	if (server->path != NULL)
@@ -183,10 +242,7 @@ void control_server_stop(struct control_server *server)
 		pthread_mutex_unlock(&server->mutex);
 		shutdown(server->fd, SHUT_RDWR); /* ends the accept */
 		pthread_join(server->thread, NULL);
-		pthread_mutex_lock(&server->mutex);
-		while (server->n_busy != 0)
-			pthread_cond_wait(&server->idle, &server->mutex);
-		pthread_mutex_unlock(&server->mutex);
+		await_calls(server);
 		server->started = false;
 	}
 	if (server->fd >= 0)

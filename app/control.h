@@ -29,9 +29,12 @@ struct control_call {
 	int answer_fd;		/* to be sent, borrowed; -1: none */
 };
 
+struct control_connection;
+
 /*
  * Serves each connection in a thread of its own, at most CONTROL_THREADS at a
- * time. Owned by the daemon.
+ * time. A peer that keeps its request or leaves the answer for ten seconds is hung
+ * up on. Owned by the daemon.
  */
 #define CONTROL_THREADS 16
 struct control_server {
@@ -44,6 +47,7 @@ struct control_server {
 	pthread_mutex_t mutex;
 	pthread_cond_t idle;
 	unsigned n_busy; /* mutex */
+	struct control_connection *connections; /* mutex: those that are open */
 	bool started;
 	bool stopping; /* mutex */
 };
@@ -54,7 +58,10 @@ int control_server_start(struct control_server *server, const char *socket_dir, 
 			 int (*handle)(void *arg, struct control_call *call, struct error *err),
 			 void *arg, struct error *err) MUST_CHECK;
 
-/* Removes the socket and waits for calls under way. Fine when never started. */
+/*
+ * Removes the socket, hangs up on those who have not sent their request, and waits
+ * for calls under way. Fine when never started.
+ */
 void control_server_stop(struct control_server *server);
 
 /*
