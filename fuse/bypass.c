@@ -105,46 +105,32 @@ static int conflict(struct bypass_lock *lock, struct error *err)
 }
 
 /*
- * Opens and locks the database file; 0 also when there is no such file. A file
- * this process may only read is locked by nobody who writes.
+ * Opens the database file; 0 also when there is no such file. A file this process
+ * may only read is locked by nobody who writes.
  */
+static int open_file(struct bypass *bypass, struct bypass_lock *lock, struct error *err)
+{
+	int fd = open_database(bypass, lock->db);
+
+	if (fd >= 0)
+		lock->fd = fd;
+	else if (fd != -ENOENT && fd != -EROFS)
+		return error_set_errno(err, -fd, "cannot open the bare database to lock it");
+	return 0;
+}
+
+/* Locks the file that is open and makes the lock known; 1: someone else has it. */
 static int take(struct bypass *bypass, struct bypass_lock *lock, struct error *err)
 {
-	int r;
+	int r = lock->fd < 0 ? 0 :
+			       file_lock(lock->fd, F_WRLCK, PAGE_LOCK_OFFSET, PAGE_LOCK_LEN);
 
-	lock->fd = open_database(bypass, lock->db);
-	if (lock->fd == -ENOENT || lock->fd == -EROFS) {
-		lock->fd = -1;
-		return 0;
-	}
-	if (lock->fd < 0) {
-		r = lock->fd;
-		lock->fd = -1;
-		return error_set_errno(err, -r, "cannot open the bare database to lock it");
-	}
-	r = file_lock(lock->fd, F_WRLCK, PAGE_LOCK_OFFSET, PAGE_LOCK_LEN);
 	if (r == -EAGAIN || r == -EACCES)
 		return 1;
 	if (r < 0)
 		return error_set_errno(err, -r, "cannot lock the bare database");
-	return 0;
-}
-
-static int hold_first(struct bypass *bypass, struct database *db, struct bypass_lock **ret_lock,
-		      struct error *err)
-{
-	struct bypass_lock *lock = calloc(1, sizeof(*lock));
-	int r;
-
-	if (lock == NULL)
-		return error_set(err, ENOMEM, "out of memory");
-	*ret_lock = lock;
-	lock->db = database_ref(db);
 	lock->id = ++bypass->last_id;
 	lock->n_opens = 1;
-	r = take(bypass, lock, err);
-	if (r != 0)
-		return r;
 	if (lock->fd >= 0)
 		share(bypass, lock);
 	lock->next = bypass->locks;
@@ -152,25 +138,51 @@ static int hold_first(struct bypass *bypass, struct database *db, struct bypass_
 	return 0;
 }
 
-int bypass_hold(struct bypass *bypass, struct database *db, struct error *err)
+/* One more open of a database that is held already. */
+static bool join(struct bypass *bypass, struct database *db)
 {
-	struct bypass_lock *lock;
-	int r = 0;
+	struct bypass_lock *lock = find(bypass, db);
 
-	pthread_mutex_lock(&bypass->mutex);
-	lock = find(bypass, db);
 	if (lock != NULL)
 		lock->n_opens++;
-	else
-		r = hold_first(bypass, db, &lock, err);
+	return lock != NULL;
+}
+
+/*
+ * What is asked of the database or may take long is done before and after, not
+ * under the mutex; another open of the same database may be faster meanwhile.
+ */
+static int hold_first(struct bypass *bypass, struct database *db, struct error *err)
+{
+	struct bypass_lock *lock = calloc(1, sizeof(*lock));
+	bool joined;
+	int r;
+
+	if (lock == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	lock->db = database_ref(db);
+	lock->fd = -1;
+	r = open_file(bypass, lock, err);
+	pthread_mutex_lock(&bypass->mutex);
+	joined = r == 0 && join(bypass, db);
+	if (r == 0 && !joined)
+		r = take(bypass, lock, err);
 	pthread_mutex_unlock(&bypass->mutex);
-	if (r == 0 || lock == NULL)
-		return r;
-	/* Looking for the one who has it takes long: not under the mutex. */
 	if (r > 0)
 		r = conflict(lock, err);
-	lock_free(lock);
+	if (r < 0 || joined)
+		lock_free(lock);
 	return r;
+}
+
+int bypass_hold(struct bypass *bypass, struct database *db, struct error *err)
+{
+	bool joined;
+
+	pthread_mutex_lock(&bypass->mutex);
+	joined = join(bypass, db);
+	pthread_mutex_unlock(&bypass->mutex);
+	return joined ? 0 : hold_first(bypass, db, err);
 }
 
 void bypass_drop(struct bypass *bypass, struct database *db)
