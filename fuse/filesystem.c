@@ -87,6 +87,22 @@ static int probe_roads(struct filesystem *fs, struct error *err)
 	return roads_probe(&fs->roads, fs->negotiated, fd, err);
 }
 
+/*
+ * The workers have ended: by an unmount, or because the connection was aborted.
+ * Where that cannot be told, programs may still have files of the mount open.
+ */
+static int check_unmounted(struct filesystem *fs, struct error *err)
+{
+	int r = mountinfo_has_dev(fs->env->mount_dev, err);
+
+	if (r == 0)
+		return 0;
+	if (r < 0)
+		return error_wrap(err, "cannot tell whether the mount is gone");
+	error_set(err, ECONNABORTED, "the connection with the kernel was aborted");
+	return error_why(err, "the mount is still there, but dead");
+}
+
 int filesystem_serve(struct filesystem *fs, struct error *err)
 {
 	int r = connection_start(fs->se, err);
@@ -98,12 +114,10 @@ int filesystem_serve(struct filesystem *fs, struct error *err)
 	if (r < 0)
 		return r;
 	r = connection_loop(fs->se, err);
+	if (r == 0)
+		r = check_unmounted(fs, err);
 	if (r < 0)
 		return r;
-	if (mountinfo_has_dev(fs->env->mount_dev)) {
-		error_set(err, ECONNABORTED, "the connection with the kernel was aborted");
-		return error_why(err, "the mount is still there, but dead");
-	}
 	ops_release_all(fs);
 	session_unmounted(fs->env);
 	return 0;

@@ -86,23 +86,26 @@ int mountinfo_find(const char *point, struct mountinfo *ret_info, char **ret_lin
 	return found == NULL ? 1 : 0;
 }
 
-bool mountinfo_has_dev(dev_t dev)
+int mountinfo_has_dev(dev_t dev, struct error *err)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
 	bool found = false;
 	char *line = NULL;
 	size_t size = 0;
+	int r = 0;
 
 	if (file == NULL)
-		return false;
+		return error_set_errno(err, errno, "cannot read /proc/self/mountinfo");
 	while (!found && getline(&line, &size, file) >= 0) {
 		struct mountinfo info;
 
 		found = mountinfo_parse(line, &info) && info.dev == dev;
 	}
+	if (!found && !feof(file))
+		r = error_set_errno(err, errno, "cannot read /proc/self/mountinfo");
 	free(line);
 	fclose(file);
-	return found;
+	return r < 0 ? r : found;
 }
 
 bool mountinfo_is_fuse(const char *type)

@@ -28,8 +28,8 @@ bool mountinfo_parse(char *line, struct mountinfo *ret_info);
 int mountinfo_find(const char *point, struct mountinfo *ret_info, char **ret_line,
 		   struct error *err) MUST_CHECK;
 
-/* Whether the file system dev is mounted anywhere in this namespace. */
-bool mountinfo_has_dev(dev_t dev);
+/* Whether the file system dev is mounted anywhere in this namespace. 0; 1: it is; -errno. */
+int mountinfo_has_dev(dev_t dev, struct error *err) MUST_CHECK;
 
 /* Whether type is that of a FUSE file system. */
 bool mountinfo_is_fuse(const char *type);

@@ -3,6 +3,7 @@
 
 #include "fuse/mountinfo.h"
 
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
 
 static bool parse(const char *text, struct mountinfo *info, char **ret_line)
@@ -82,10 +83,24 @@ static void the_root_is_mounted_and_a_made_up_folder_is_not(void **state)
 	struct mountinfo info;
 
 	assert_int_equal(mountinfo_find("/", &info, &line, &err), 0);
-	assert_true(mountinfo_has_dev(info.dev));
+	assert_int_equal(mountinfo_has_dev(info.dev, &err), 1);
 	assert_int_equal(mountinfo_find("/no/such/mount", &info, &none, &err), 1);
 	assert_null(none);
-	assert_false(mountinfo_has_dev(makedev(4000, 4000)));
+	assert_int_equal(mountinfo_has_dev(makedev(4000, 4000), &err), 0);
+}
+
+static void without_a_look_nothing_is_said(void **state)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct rlimit before, none;
+	int r;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	r = mountinfo_has_dev(makedev(4000, 4000), &err);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(r, -EMFILE);
 }
 
 static void fuse_types_are_told_from_others(void **state)
@@ -105,6 +120,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_line_is_refused),
 		cmocka_unit_test(no_input_of_any_bytes_goes_wrong),
 		cmocka_unit_test(the_root_is_mounted_and_a_made_up_folder_is_not),
+		cmocka_unit_test(without_a_look_nothing_is_said),
 		cmocka_unit_test(fuse_types_are_told_from_others),
 	};
 
