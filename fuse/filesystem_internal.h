@@ -17,13 +17,13 @@
  *			exclusively around a rename; readers go first, since an
  *			adoption holds it for as long as hashing takes
  *   the engine's       catalog, database, log
- *   nodes.tree         shared for opening a path, exclusive for a rename
+ *   nodes.tree         shared for opening a path and for removing a name,
+ *			exclusive for a rename
  *   bypass.mutex       no engine lock is taken below it
  *   nodes.mutex        short; no system call
  *
  * Between the two ends of a barrier (the database is locked then) nothing is
- * taken but tree and nodes.mutex, and those by renames only, which names
- * serialises.
+ * taken but tree and nodes.mutex, below which nobody waits for a database.
  */
 struct filesystem {
 	struct filesystem_options options;

@@ -12,7 +12,8 @@
 /*
  * From nodes to files: a path is put together from the names of the folders and
  * opened below the backing folder, where it can neither leave it nor follow a
- * symlink. tree is held meanwhile, so that no folder on the way is renamed.
+ * symlink. tree is held meanwhile, so that no folder on the way is renamed. The
+ * last name of a node is taken away, and the node pinned, in one hold of tree.
  */
 
 /* The longest path handed to the kernel at once; longer ones are walked. */
@@ -126,17 +127,11 @@ static int open_by_pin(int pin_fd, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-int node_open(struct nodes *nodes, struct node *node, int flags)
+static int open_by_name(struct nodes *nodes, struct node *node, int flags)
 {
-	int pin_fd = node->pin_fd;
-	int fd CLEANUP_FD = -1;
+	int fd CLEANUP_FD = open_by_path(nodes, node, flags | O_NOFOLLOW);
 	struct stat st;
 
-	if (node->is_virtual)
-		return -EACCES;
-	if (pin_fd >= 0)
-		return open_by_pin(pin_fd, flags);
-	fd = open_by_path(nodes, node, flags | O_NOFOLLOW);
 	if (fd < 0)
 		return take_fd(&fd);
 	if (fstat(fd, &st) < 0)
@@ -144,6 +139,33 @@ int node_open(struct nodes *nodes, struct node *node, int flags)
 	if (st.st_ino != node->slot->ino || st.st_dev != node->slot->dev)
 		return -ESTALE;
 	return take_fd(&fd);
+}
+
+/*
+ * The file was not there: whoever is taking its name away has pinned the node when
+ * he lets go of tree.
+ */
+static int open_after_removal(struct nodes *nodes, struct node *node, int flags)
+{
+	int pin_fd;
+
+	pthread_rwlock_wrlock(&nodes->tree);
+	pthread_rwlock_unlock(&nodes->tree);
+	pin_fd = node->pin_fd;
+	return pin_fd >= 0 ? open_by_pin(pin_fd, flags) : -ESTALE;
+}
+
+int node_open(struct nodes *nodes, struct node *node, int flags)
+{
+	int pin_fd = node->pin_fd;
+	int fd;
+
+	if (node->is_virtual)
+		return -EACCES;
+	if (pin_fd >= 0)
+		return open_by_pin(pin_fd, flags);
+	fd = open_by_name(nodes, node, flags);
+	return fd == -ESTALE ? open_after_removal(nodes, node, flags) : fd;
 }
 
 int node_stat(struct nodes *nodes, struct node *node, struct stat *ret_st)

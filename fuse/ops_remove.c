@@ -9,8 +9,9 @@
 
 /*
  * Names that go away: by unlink, rmdir, or by being the target or the source of a
- * rename. A node whose last name goes is pinned before, so that whoever has it
- * open or looked up keeps a whole file.
+ * rename. A node whose last name goes is pinned, so that whoever has it open or
+ * looked up keeps a whole file: by a descriptor from before, in one hold of tree
+ * with the removal, since node_open() waits for that when it finds no file.
  */
 
 /* The file at place, its node (used) and what it is to a database. */
@@ -18,6 +19,7 @@ struct victim {
 	struct stat st;
 	struct node *node;
 	struct dbnode dbnode;
+	int pin_fd; /* to be the node's pin; -1: none */
 };
 
 /* 0; 1: there is no such file; -errno. */
@@ -42,13 +44,38 @@ static void victim_done(struct filesystem *fs, struct victim *victim)
 {
 	nodes_unuse(&fs->nodes, victim->node);
 	dbnode_done(&victim->dbnode);
+	if (victim->pin_fd >= 0)
+		close(victim->pin_fd);
 }
 
-static void victim_pin(struct place *place, struct victim *victim)
+/* Before its name is taken away, while there is one to open it by. */
+static void victim_keep(struct place *place, struct victim *victim)
 {
 	if (victim->node != NULL && victim->node->pin_fd < 0)
-		node_pin(victim->node, openat(place->dir_fd, place->name,
-					      O_PATH | O_NOFOLLOW | O_CLOEXEC));
+		victim->pin_fd = openat(place->dir_fd, place->name,
+					O_PATH | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Its name is gone. The caller has held tree since before. */
+static void victim_unnamed(struct filesystem *fs, struct place *place, struct victim *victim)
+{
+	if (victim->node == NULL)
+		return;
+	node_pin(victim->node, take_fd(&victim->pin_fd));
+	nodes_unnamed(&fs->nodes, victim->node, place->parent, place->name);
+}
+
+static int remove_name(struct filesystem *fs, struct place *place, struct victim *victim,
+		       int flags)
+{
+	int r;
+
+	pthread_rwlock_rdlock(&fs->nodes.tree);
+	r = unlinkat(place->dir_fd, place->name, flags) < 0 ? -errno : 0;
+	if (r == 0)
+		victim_unnamed(fs, place, victim);
+	pthread_rwlock_unlock(&fs->nodes.tree);
+	return r;
 }
 
 /* Runs between the two ends of a barrier, when there is one. */
@@ -97,17 +124,14 @@ static int find_dbnode(struct filesystem *fs, struct place *place, struct victim
 
 static int remove_file(struct filesystem *fs, struct place *place, struct victim *victim)
 {
-	int r;
+	int r = barrier_begin(&victim->dbnode, place->name);
 
-	r = barrier_begin(&victim->dbnode, place->name);
 	if (r < 0)
 		return r;
-	r = unlinkat(place->dir_fd, place->name, 0) < 0 ? -errno : 0;
+	r = remove_name(fs, place, victim, 0);
 	barrier_end(&victim->dbnode, r);
 	if (r < 0)
 		return r;
-	if (victim->node != NULL)
-		nodes_unnamed(&fs->nodes, victim->node, place->parent, place->name);
 	pthread_rwlock_rdlock(&fs->names);
 	database_gone(fs, place, &victim->dbnode);
 	pthread_rwlock_unlock(&fs->names);
@@ -118,7 +142,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct filesystem *fs = ops_fs(req);
 	struct place place CLEANUP_PLACE = { .dir_fd = -1 };
-	struct victim victim = { .node = NULL };
+	struct victim victim = { .pin_fd = -1 };
 	int r = place_open(fs, parent, name, &place);
 
 	ops_count(OPS_UNLINK);
@@ -127,7 +151,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	if (r == 0)
 		r = find_dbnode(fs, &place, &victim);
 	if (r == 0) {
-		victim_pin(&place, &victim);
+		victim_keep(&place, &victim);
 		r = remove_file(fs, &place, &victim);
 	}
 	victim_done(fs, &victim);
@@ -138,18 +162,16 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct filesystem *fs = ops_fs(req);
 	struct place place CLEANUP_PLACE = { .dir_fd = -1 };
-	struct victim victim = { .node = NULL };
+	struct victim victim = { .pin_fd = -1 };
 	int r = place_open(fs, parent, name, &place);
 
 	ops_count(OPS_UNLINK);
 	if (r == 0)
 		r = victim_find(fs, &place, &victim);
 	if (r == 0) {
-		victim_pin(&place, &victim);
-		r = unlinkat(place.dir_fd, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+		victim_keep(&place, &victim);
+		r = remove_name(fs, &place, &victim, AT_REMOVEDIR);
 	}
-	if (r == 0 && victim.node != NULL)
-		nodes_unnamed(&fs->nodes, victim.node, place.parent, name);
 	victim_done(fs, &victim);
 	ops_reply(req, r > 0 ? -ENOENT : r);
 }
@@ -170,8 +192,8 @@ static int move_names(struct filesystem *fs, struct move *move)
 	if (renameat2(move->from.dir_fd, move->from.name, move->to.dir_fd, move->to.name,
 		      move->flags) < 0)
 		r = -errno;
-	if (r == 0 && move->target.node != NULL)
-		nodes_unnamed(&fs->nodes, move->target.node, move->to.parent, move->to.name);
+	if (r == 0)
+		victim_unnamed(fs, &move->to, &move->target);
 	if (r == 0 && move->source.node != NULL)
 		nodes_renamed(&fs->nodes, move->source.node, move->to.parent, move->to.name);
 	pthread_rwlock_unlock(&fs->nodes.tree);
@@ -263,7 +285,7 @@ static int move(struct filesystem *fs, struct move *move)
 	if (r < 0 || same_file(move))
 		return r;
 	if (move->replaces)
-		victim_pin(&move->to, &move->target);
+		victim_keep(&move->to, &move->target);
 	pthread_rwlock_wrlock(&fs->names);
 	r = move_locked(fs, move);
 	pthread_rwlock_unlock(&fs->names);
@@ -274,7 +296,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	       const char *new_name, unsigned flags)
 {
 	struct filesystem *fs = ops_fs(req);
-	struct move m = { .flags = flags };
+	struct move m = { .flags = flags, .source.pin_fd = -1, .target.pin_fd = -1 };
 	int r = 0;
 
 	ops_count(OPS_RENAME);

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 DEVMOUNT = None
@@ -323,6 +324,46 @@ def databases_follow_renames_and_end_with_their_file(m, path):
     assert positions() == ["y.db"]
     os.unlink(path + "/y.db")
     assert positions() == []
+
+
+@case
+def what_is_not_removed_is_not_held(m, path):
+    m.start()
+    os.makedirs(path + "/full/inner")
+    for name in ("/other", "/gone"):
+        os.mkdir(path + name)
+
+    def held():
+        folder = "/proc/%d/fd/" % m.daemon()
+        return [os.readlink(folder + fd) for fd in os.listdir(folder)]
+
+    for attempt in (lambda: os.rmdir(path + "/full"),
+                    lambda: os.rename(path + "/other", path + "/full")):
+        try:
+            attempt()
+            raise AssertionError("a folder that is not empty was removed")
+        except OSError as e:
+            assert e.errno == 39, e
+    assert not [name for name in held() if name.endswith("/full")]
+    fd = os.open(path + "/gone", os.O_PATH)
+    os.rmdir(path + "/gone")
+    assert [name for name in held() if "/gone" in name]
+    assert os.fstat(fd).st_nlink == 0
+    os.close(fd)
+
+
+@case
+def a_file_is_there_for_who_has_it_open_while_it_is_removed(m, path):
+    m.start()
+    for i in range(3000):
+        name = path + "/f%d" % (i % 7)
+        fd = os.open(name, os.O_CREAT | os.O_RDWR)
+        remover = threading.Thread(target=os.unlink, args=[name])
+        remover.start()
+        while os.fstat(fd).st_nlink > 0:
+            pass
+        remover.join()
+        os.close(fd)
 
 
 @case
