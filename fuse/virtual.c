@@ -40,9 +40,9 @@ static uint64_t ino_of(const char *path)
 /* What lies at path: S_IFREG, S_IFDIR, or 0 for nothing. */
 static mode_t type_of(struct filesystem *fs, const char *path)
 {
-	const char *name = path + strlen(POS) + 1;
 	struct error err CLEANUP_ERROR = ERROR_INIT;
 	struct database **list;
+	const char *name;
 	mode_t type = 0;
 	size_t n;
 
@@ -53,6 +53,7 @@ static mode_t type_of(struct filesystem *fs, const char *path)
 	if (strncmp(path, POS "/", strlen(POS) + 1) != 0 ||
 	    catalog_list(fs->options.catalog, false, &list, &n, &err) < 0)
 		return 0;
+	name = path + strlen(POS) + 1;
 	for (size_t i = 0; i < n && type == 0; i++) {
 		char *other CLEANUP_FREE = database_name(list[i]);
 		size_t len = strlen(name);
@@ -263,35 +264,83 @@ int virtual_open_dir(struct filesystem *fs, struct node *node, struct fuse_file_
 	return r;
 }
 
+/* What a stat of the entry called name shows as its number. 0 or -errno. */
+static int entry_ino(struct filesystem *fs, struct node *folder, const char *name,
+		     uint64_t *ret_ino)
+{
+	struct buf path CLEANUP_BUF = { 0 };
+	struct node *parent = nodes_get(&fs->nodes, folder->slot->parent);
+	int r;
+
+	if (strcmp(name, "..") == 0 && parent != NULL && !parent->is_virtual) {
+		*ret_ino = nodes_ino(&fs->nodes, &fs->nodes.root);
+		return 0;
+	}
+	if (strcmp(name, "..") == 0 && parent != NULL)
+		r = path_of(fs, parent, &path);
+	else if (strcmp(name, ".") == 0)
+		r = path_of(fs, folder, &path);
+	else
+		r = child_path(fs, folder, name, &path);
+	if (r == 0)
+		*ret_ino = ino_of((char *)path.data);
+	return r;
+}
+
+/* An answer that is being put together. */
+struct listing {
+	fuse_req_t req;
+	struct node *folder;
+	char *data;
+	size_t len, size;
+	bool plus;
+};
+
+/* Adds entry, a type byte and a name; next is the offset behind it. 1: it is full. */
+static int list_entry(struct listing *listing, const char *entry, off_t next)
+{
+	size_t room = listing->size - listing->len;
+	char *end = listing->data + listing->len;
+	struct fuse_entry_param param = {
+		.attr.st_mode = entry[0] == 'd' ? S_IFDIR : S_IFREG,
+	};
+	size_t n;
+	int r = entry_ino(ops_fs(listing->req), listing->folder, entry + 1, &param.attr.st_ino);
+
+	if (r < 0)
+		return r;
+	if (listing->plus)
+		n = fuse_add_direntry_plus(listing->req, end, room, entry + 1, &param, next);
+	else
+		n = fuse_add_direntry(listing->req, end, room, entry + 1, &param.attr, next);
+	if (n > room)
+		return 1;
+	listing->len += n;
+	return 0;
+}
+
 /* The offset of an entry is where the next one begins in the content. */
 void virtual_read_dir(fuse_req_t req, struct handle *handle, size_t size, off_t off, bool plus)
 {
 	const struct buf *content = &handle->content;
 	char *data CLEANUP_FREE = malloc(size);
-	size_t at = (size_t)MAX(off, 0);
-	size_t len = 0;
+	struct listing listing = {
+		.req = req,
+		.folder = handle->node,
+		.data = data,
+		.size = size,
+		.plus = plus,
+	};
+	int r = data != NULL ? 0 : -ENOMEM;
 
-	while (data != NULL && at < content->len) {
+	for (size_t at = (size_t)MAX(off, 0); r == 0 && at < content->len;) {
 		const char *entry = (const char *)content->data + at;
-		struct fuse_entry_param param = {
-			.attr = {
-				.st_ino = ino_of(entry + 1),
-				.st_mode = entry[0] == 'd' ? S_IFDIR : S_IFREG,
-			},
-		};
-		off_t next = (off_t)(at + strlen(entry) + 1);
-		size_t n = plus ? fuse_add_direntry_plus(req, data + len, size - len, entry + 1,
-							 &param, next) :
-				  fuse_add_direntry(req, data + len, size - len, entry + 1,
-						    &param.attr, next);
 
-		if (n > size - len)
-			break;
-		len += n;
-		at = (size_t)next;
+		at += strlen(entry) + 1;
+		r = list_entry(&listing, entry, (off_t)at);
 	}
-	if (data == NULL)
-		ops_reply(req, -ENOMEM);
+	if (r < 0)
+		ops_reply(req, r);
 	else
-		fuse_reply_buf(req, data, len);
+		fuse_reply_buf(req, data, listing.len);
 }

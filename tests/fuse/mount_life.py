@@ -298,6 +298,20 @@ def the_state_folder_is_out_of_reach(m, path):
 
 
 @case
+def a_virtual_file_has_one_number(m, path):
+    m.start()
+    os.makedirs(path + "/a/b")
+    for name in ("/x.db", "/a/x.db", "/a/b/x.db", "/a/b/y.db"):
+        make_database(path + name)
+    found = {}
+    for folder, _, _ in os.walk(path + "/.replitedfs"):
+        for entry in os.scandir(folder):
+            assert entry.inode() == os.stat(entry.path).st_ino, entry.path
+            found[entry.inode()] = entry.path
+    assert len(found) == len("status pos a b x.db x.db x.db y.db".split()), found
+
+
+@case
 def databases_follow_renames_and_end_with_their_file(m, path):
     m.start()
     os.makedirs(path + "/a/b")
