@@ -39,6 +39,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 /* What SETATTR works on: fd may be O_PATH; file_fd is writable, -1 without a size. */
 struct subject {
+	struct node *node;
 	struct handle *handle;
 	int fd, file_fd;
 	int own_fd, own_file_fd;
@@ -79,6 +80,7 @@ static int subject_open(struct filesystem *fs, struct node *node, struct fuse_fi
 	int r = 0;
 
 	*ret_subject = (struct subject){
+		.node = node,
 		.handle = handle_of(fs, fi),
 		.file_fd = -1,
 		.own_fd = -1,
@@ -126,7 +128,7 @@ static int change_size(struct subject *subject, off_t size)
 		r = database_barrier_begin(dbnode->db, dbnode->file, DATABASE_TRUNCATE,
 					   (uint64_t)size, &err);
 	if (r < 0) {
-		ops_log_failure("truncate", "", &err);
+		ops_log_failure("truncate", subject->node->slot->name, &err);
 		return r;
 	}
 	if (ftruncate(subject->file_fd, size) < 0)

@@ -427,6 +427,7 @@ def test_full_disk_of_the_log(small_disk, mounts, clients):
     assert "space" in mount.database("a.db")["trouble"], mount.database("a.db")
     with pytest.raises(ClientError, match="disk"):
         client.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert "truncate refused name=a.db: " in mount.log()
     client.sql("PRAGMA wal_autocheckpoint=10")
     client.many(100, INSERT)
     assert os.path.getsize(f"{path}-wal") > 6_000_000
