@@ -91,16 +91,14 @@ static void reply_created(fuse_req_t req, struct place *place, mode_t mode)
 	struct stat st;
 	int r = place_own(req, place, mode, &st);
 
-	if (r < 0) {
-		unlinkat(place->dir_fd, place->name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
-		ops_reply(req, r);
+	if (r == 0)
+		r = nodes_look_up(&fs->nodes, place->parent, place->name, &st, &node);
+	if (r == 0) {
+		ops_reply_entry(req, node, &st);
 		return;
 	}
-	r = nodes_look_up(&fs->nodes, place->parent, place->name, &st, &node);
-	if (r < 0)
-		ops_reply(req, r);
-	else
-		ops_reply_entry(req, node, &st);
+	unlinkat(place->dir_fd, place->name, S_ISDIR(mode) ? AT_REMOVEDIR : 0);
+	ops_reply(req, r);
 }
 
 /* What kind of file: it becomes what mode says, with the plain bits of it. */
