@@ -25,7 +25,7 @@ void progress_start(struct progress *progress, int fd, const char *label,
 	int64_t now_ms = clock_mono_ms();
 
 	*progress = (struct progress){
-		.label = strdup(label),
+		.label = label != NULL ? strdup(label) : NULL,
 		.fd = fd,
 		.terminal = can_draw(fd),
 		.log_every_ms = log_every_ms,

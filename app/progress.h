@@ -39,7 +39,8 @@ struct progress {
 /*
  * Begins to show the work called label ("restoring app.db") of total bytes (0:
  * not known) on fd, if that is a terminal that can. log_every_ms: where it is
- * none, how often to log a line; 0: never. Out of memory it shows nothing.
+ * none, how often to log a line; 0: never. Out of memory, and with label NULL, it
+ * shows nothing.
  */
 void progress_start(struct progress *progress, int fd, const char *label,
 		    uint64_t total, int64_t log_every_ms);

@@ -189,6 +189,15 @@ static void elsewhere_only_the_log_gets_lines_when_asked(void **state)
 	assert_ptr_equal(strchr(buf_str(&text), '\n'), buf_str(&text) + text.len - 1);
 }
 
+static void without_a_label_nothing_is_shown(void **state)
+{
+	struct progress progress CLEANUP_PROGRESS = { 0 };
+
+	progress_start(&progress, STDERR_FILENO, NULL, 10, 1);
+	progress_update_at(&progress, 5, progress.start_ms + 60000);
+	assert_false(progress.drawn);
+}
+
 static void adding_counts_up(void **state)
 {
 	struct progress progress CLEANUP_PROGRESS = { 0 };
@@ -212,6 +221,7 @@ int main(void)
 		cmocka_unit_test(a_long_label_makes_room_for_the_numbers),
 		cmocka_unit_test(the_rate_follows_slowly),
 		UNIT_TEST_IN_FOLDER(elsewhere_only_the_log_gets_lines_when_asked),
+		cmocka_unit_test(without_a_label_nothing_is_shown),
 		cmocka_unit_test(adding_counts_up),
 	};
 
