@@ -212,14 +212,22 @@ static int open_filesystem(struct daemon *daemon, struct error *err)
 	return filesystem_new(&options, daemon->env, &daemon->filesystem, err);
 }
 
+/* How far a session came. */
+enum ended {
+	ENDED_BEFORE_LIVE,  /* no program has seen the mount */
+	ENDED_BY_UNMOUNT,   /* none has a file of it open any more */
+	ENDED_OTHERWISE,    /* some may still write by descriptors they have */
+};
+
 /*
- * Undoes what was set up. Drains, and leaves clean marks, when the session ended
- * by an unmount. Commands are answered until all is drained, and look at
+ * Undoes what was set up. Drains when the session ended by an unmount, and leaves
+ * clean marks where nobody can have files of the mount open. Commands are answered until all is drained, and look at
  * everything: nothing is freed before the last of them.
  */
-static void shut_down(struct daemon *daemon, bool drain)
+static void shut_down(struct daemon *daemon, enum ended ended)
 {
 	const struct daemon_setup *setup = daemon->setup;
+	bool drain = ended == ENDED_BY_UNMOUNT;
 
 	if (daemon->catalog != NULL)
 		catalog_stop(daemon->catalog);
@@ -227,7 +235,7 @@ static void shut_down(struct daemon *daemon, bool drain)
 	control_server_stop(&daemon->control);
 	filesystem_free(daemon->filesystem);
 	backends_close(setup->backends);
-	if (daemon->catalog != NULL && !drain)
+	if (daemon->catalog != NULL && ended == ENDED_OTHERWISE)
 		catalog_abandon(daemon->catalog);
 	catalog_close(daemon->catalog);
 	log_info("stopped");
@@ -241,6 +249,7 @@ int daemon_serve(void *arg, const struct session_env *env, struct error *err)
 		.since_us = clock_wall_us(),
 		.control.fd = -1,
 	};
+	enum ended ended = ENDED_BEFORE_LIVE;
 	int r;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -255,9 +264,13 @@ int daemon_serve(void *arg, const struct session_env *env, struct error *err)
 	if (r == 0)
 		r = start_control(&daemon, err);
 	if (r == 0)
+		r = filesystem_start(daemon.filesystem, err);
+	if (r == 0) {
 		r = filesystem_serve(daemon.filesystem, err);
+		ended = r == 0 ? ENDED_BY_UNMOUNT : ENDED_OTHERWISE;
+	}
 	if (r < 0)
 		log_error("%s", error_what(err));
-	shut_down(&daemon, r == 0);
+	shut_down(&daemon, ended);
 	return r;
 }

@@ -87,6 +87,15 @@ static int probe_roads(struct filesystem *fs, struct error *err)
 	return roads_probe(&fs->roads, fs->negotiated, fd, err);
 }
 
+int filesystem_start(struct filesystem *fs, struct error *err)
+{
+	int r = connection_start(fs->se, err);
+
+	if (r == 0)
+		r = probe_roads(fs, err);
+	return r < 0 ? r : session_ready(fs->env, err);
+}
+
 /*
  * The workers have ended: by an unmount, or because the connection was aborted.
  * Where that cannot be told, programs may still have files of the mount open.
@@ -105,15 +114,8 @@ static int check_unmounted(struct filesystem *fs, struct error *err)
 
 int filesystem_serve(struct filesystem *fs, struct error *err)
 {
-	int r = connection_start(fs->se, err);
+	int r = connection_loop(fs->se, err);
 
-	if (r == 0)
-		r = probe_roads(fs, err);
-	if (r == 0)
-		r = session_ready(fs->env, err);
-	if (r < 0)
-		return r;
-	r = connection_loop(fs->se, err);
 	if (r == 0)
 		r = check_unmounted(fs, err);
 	if (r < 0)

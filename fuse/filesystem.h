@@ -44,12 +44,18 @@ int filesystem_new(const struct filesystem_options *options, const struct sessio
 		   struct filesystem **ret_fs, struct error *err) MUST_CHECK;
 
 /*
- * Serves until the mount is gone. Tells the supervisor that the mount is live
- * as soon as it is, and that it has gone; in between this process has stdio only
- * if it stays in the foreground. All signals that end a program should be
- * blocked or ignored. 0 when unmounted, or -errno; -ECONNABORTED when the mount
- * is still there but dead: programs may still write by descriptors they have, so
- * the catalog is not to be closed as clean.
+ * Agrees with the kernel on the session and tells the supervisor that the mount is
+ * live; from then on this process has stdio only if it stays in the foreground. All
+ * signals that end a program should be blocked or ignored. 0, or -errno: then no
+ * request has been answered.
+ */
+int filesystem_start(struct filesystem *fs, struct error *err) MUST_CHECK;
+
+/*
+ * Serves until the mount is gone, and tells the supervisor that it is. 0 when
+ * unmounted, or -errno (-ECONNABORTED: the mount is still there, but dead):
+ * programs may still write by descriptors they have, so the catalog is not to be
+ * closed as clean.
  */
 int filesystem_serve(struct filesystem *fs, struct error *err) MUST_CHECK;
 

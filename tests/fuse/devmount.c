@@ -74,6 +74,8 @@ static int serve_files(struct program *program, const struct session_env *env, s
 	if (r == 0)
 		r = catalog_start(program->catalog, &retention, err);
 	if (r == 0)
+		r = filesystem_start(program->fs, err);
+	if (r == 0)
 		r = filesystem_serve(program->fs, err);
 	catalog_stop(program->catalog);
 	filesystem_free(program->fs);

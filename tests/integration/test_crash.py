@@ -414,6 +414,31 @@ def test_a_damaged_end_of_the_log_begins_a_new_generation(mounts, clients):
     assert int(position.split(":")[1]) >= 48
 
 
+def is_clean(mount, name):
+    """Whether the page hashes bear the mark of a clean stop."""
+    hashes = mount.state / "db" / mount.database_id(name) / "hashes"
+    return hashes.read_bytes()[12:16] != bytes(4)
+
+
+def test_a_mount_that_never_was_live_ends_clean(mounts, clients):
+    """What it has recovered nobody could touch: the next one need not read it all again."""
+    mount = mounts(capture="passthrough")
+    path = mount.dir / "a.db"
+    create(clients, path)
+    client = clients(path)
+    client.many(10, INSERT)
+    client.kill()
+    mount.kill()
+    assert not is_clean(mount, "a.db")
+    mount.env["REPLITEDFS_TEST_HOOKS"] = "no-passthrough"
+    refused = mount.start(check=False)
+    assert refused.returncode == 69, refused.stderr
+    assert is_clean(mount, "a.db")
+    del mount.env["REPLITEDFS_TEST_HOOKS"]
+    mount.start()
+    assert clients(path).sql(COUNT) == [[10]]
+
+
 def test_full_disk_of_the_log(small_disk, mounts, clients):
     """Row 21, passthrough: commits go on, checkpoints wait, the WAL keeps everything."""
     mount = mounts(capture="passthrough", env={"REPLITEDFS_MOUNT_LOG_MAX_SIZE": "1GiB"})
