@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "replicate/envelope.h"
 #include "replicate/uploader.h"
 #include "storage/storage.h"
 #include "storage/storage_retry.h"

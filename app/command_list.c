@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <sysexits.h>
 
 static int usage(struct error *err)

@@ -247,7 +247,6 @@ static int start(struct mount_command *mount, struct error *err)
 	struct daemon_setup setup = {
 		.config = &mount->config,
 		.state = &mount->state,
-		.foreground = mount->foreground,
 	};
 	int r = backends_open(&mount->config, mount->state.fd, &setup.backends, err);
 

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <sysexits.h>
 
 int command_connect(const char *dir, const char *socket_dir, struct error *err)

@@ -3,7 +3,6 @@
 
 #include "app/config_field.h"
 #include "app/config_read.h"
-#include "app/config_value.h"
 #include "base/file.h"
 #include "base/glob.h"
 
@@ -160,11 +159,6 @@ int config_parse(const char *text, size_t len, const char *name,
 		error_move(err, &local);
 	}
 	return r;
-}
-
-int config_default(struct config *ret, struct error *err)
-{
-	return config_parse("", 0, "defaults", NULL, ret, err);
 }
 
 int config_load(const char *path, struct config *ret, struct error *err)

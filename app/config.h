@@ -86,9 +86,6 @@ struct config {
 
 #define CLEANUP_CONFIG CLEANUP(config_done)
 
-/* The defaults, without regard to file and environment. 0, or -ENOMEM. */
-int config_default(struct config *ret, struct error *err) MUST_CHECK;
-
 /*
  * Reads the text of a configuration file (any bytes) and the overrides in env,
  * NULL-terminated "NAME=value" strings as environ has them (NULL: none). Nothing

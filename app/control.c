@@ -2,7 +2,6 @@
 #include "app/control.h"
 
 #include "app/control_message.h"
-#include "base/buf.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -11,7 +10,6 @@
 #include <jansson.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sysexits.h>
 
 /* A peer that says or takes nothing for so long is hung up on. */
 #define PEER_TIMEOUT_S 10

@@ -14,7 +14,6 @@ struct daemon_setup {
 	struct backends *backends; /* the daemon closes them */
 	const char *mountpoint;
 	const char *backing;
-	bool foreground;
 };
 
 /*

@@ -153,11 +153,6 @@ void progress_update(struct progress *progress, uint64_t done)
 	progress_update_at(progress, done, clock_mono_ms());
 }
 
-void progress_add(struct progress *progress, uint64_t n)
-{
-	progress_update(progress, progress->done + n);
-}
-
 void progress_done(struct progress *progress)
 {
 	struct buf wipe = { .data = (uint8_t *)"\r\033[K", .len = 4 };

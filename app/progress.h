@@ -51,9 +51,6 @@ void progress_set_total(struct progress *progress, uint64_t total);
 /* done bytes of the work are done. Cheap: most calls only store it. */
 void progress_update(struct progress *progress, uint64_t done);
 
-/* n more bytes are done. */
-void progress_add(struct progress *progress, uint64_t n);
-
 /* progress_update() at the moment now_ms of clock_mono_ms(). */
 void progress_update_at(struct progress *progress, uint64_t done, int64_t now_ms);
 

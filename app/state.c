@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "replicate/envelope.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
 #include <sysexits.h>
@@ -32,7 +31,6 @@ static void identity_done(struct identity *identity)
 /* The first line of a small file of the system; "" when there is none. */
 static char *read_line(const char *path)
 {
-	CLEANUP_ERROR struct error ignored = ERROR_INIT;
 	int fd CLEANUP_FD = open(path, O_RDONLY | O_CLOEXEC);
 	char text[128] = "";
 	ssize_t n = fd < 0 ? 0 : file_pread(fd, text, sizeof(text) - 1, 0);

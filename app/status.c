@@ -2,7 +2,6 @@
 #include "app/status.h"
 
 #include "app/shown_name.h"
-#include "base/clock.h"
 #include "replicate/envelope.h"
 
 #include <errno.h>

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuse/filesystem.h"
 
-#include "base/log.h"
 #include "fuse/connection.h"
 #include "fuse/filesystem_internal.h"
 #include "fuse/mountinfo.h"

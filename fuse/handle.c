@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #define BY_ID_SIZE (sizeof(struct handle *) * SESSION_N_HANDLES_MAX)

@@ -30,11 +30,11 @@ bool mountinfo_parse(char *line, struct mountinfo *ret_info)
 	char *separator = strstr(line, " - ");
 	unsigned major, minor;
 	char *point, *type, *source, *rest;
-	int id, parent, n = 0;
+	int n = 0;
 
 	line[strcspn(line, "\n")] = '\0';
 	if (separator == NULL ||
-	    sscanf(line, "%d %d %u:%u %n", &id, &parent, &major, &minor, &n) != 4 || n == 0)
+	    sscanf(line, "%*d %*d %u:%u %n", &major, &minor, &n) != 2 || n == 0)
 		return false;
 	*separator = '\0';
 	rest = line + n;
@@ -49,7 +49,6 @@ bool mountinfo_parse(char *line, struct mountinfo *ret_info)
 	unescape(point);
 	unescape(source);
 	*ret_info = (struct mountinfo){
-		.id = id,
 		.dev = makedev(major, minor),
 		.point = point,
 		.type = type,

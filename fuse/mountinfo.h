@@ -9,7 +9,6 @@
 
 /* /proc/self/mountinfo (proc(5)), one line. The strings point into the line. */
 struct mountinfo {
-	int id;
 	dev_t dev;	    /* as in st_dev of its files */
 	const char *point;  /* where it is mounted, unescaped */
 	const char *type;   /* with subtype, as in fuse.replitedfs */

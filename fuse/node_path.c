@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <linux/stat.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
 /*

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/log.h"
 #include "fuse/ops.h"
 #include "fuse/virtual.h"
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/log.h"
 #include "fuse/ops.h"
 #include "fuse/virtual.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
-#include <string.h>
 
 static int look_up(struct filesystem *fs, struct node *parent, const char *name,
 		   struct node **ret_node, struct stat *ret_st)

@@ -65,13 +65,11 @@ static void unannounce(struct opening *opening)
 	opening->announced = false;
 }
 
-/* Takes back what an open that fails has done; the caller holds open_mutex. */
+/* Takes back what an open that fails has done. Once it has a handle it does not fail. */
 static void opening_undo(struct opening *opening)
 {
 	unannounce(opening);
-	if (opening->handle != NULL)
-		handle_free(&opening->fs->handles, opening->handle);
-	else if (opening->fd >= 0)
+	if (opening->fd >= 0)
 		close(opening->fd);
 }
 

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/log.h"
 #include "fuse/ops.h"
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <stdio.h>
-#include <string.h>
 
 /*
  * Names that go away: by unlink, rmdir, or by being the target or the source of a
@@ -25,7 +23,6 @@ struct victim {
 /* 0; 1: there is no such file; -errno. */
 static int victim_find(struct filesystem *fs, struct place *place, struct victim *victim)
 {
-	struct error err CLEANUP_ERROR = ERROR_INIT;
 	int r = nodes_stat_at(&fs->nodes, place->dir_fd, place->name, &victim->st);
 
 	if (r == -ENOENT)

@@ -149,10 +149,3 @@ bool roads_available(struct roads *roads, char **ret_why)
 		*ret_why = strdup(roads->why_not != NULL ? roads->why_not : "not tried yet");
 	return roads->available;
 }
-
-const char *road_name(enum road road)
-{
-	static const char *const names[] = { "none", "passthrough", "cached", "direct" };
-
-	return names[road];
-}

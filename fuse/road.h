@@ -17,7 +17,6 @@ enum road {
 	ROAD_NONE,
 	ROAD_PASSTHROUGH, /* the kernel reads and writes the backing file itself */
 	ROAD_CACHED,	  /* the kernel's page cache, writes through the daemon */
-	ROAD_DIRECT,	  /* every read through the daemon; virtual files */
 };
 
 enum road_capture {
@@ -56,7 +55,5 @@ void roads_unregister(struct roads *roads, int backing_id);
 
 /* Whether passthrough can be had; if not, a copy of the reason in *ret_why. */
 bool roads_available(struct roads *roads, char **ret_why);
-
-const char *road_name(enum road road);
 
 #endif

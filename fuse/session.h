@@ -18,6 +18,10 @@
  * once they are touched, no address ever moves, and a slot that was freed is the
  * next to be used. Nothing here locks: the callers do.
  *
+ * It holds what a daemon would need that took a session over from one that died;
+ * there is none yet, so that nothing reads role, n_writers, and the node and flags
+ * of a handle.
+ *
  * Invariants: 1. A free slot has used == 0 and is on its free list, linked by
  * next_free; a slot that has never been used lies at or above n_nodes or
  * n_handles. 2. generation changes each time a node slot is taken.

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sysexits.h>
-#include <time.h>
 
 #define POLL_MS 50
 #define TEXT_MAX 16384u

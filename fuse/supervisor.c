@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuse/supervisor.h"
 
-#include "base/file.h"
 #include "base/log.h"
 #include "fuse/check.h"
 #include "fuse/mountinfo.h"
@@ -114,7 +113,6 @@ static _Noreturn void run_daemon(struct supervisor *supervisor, int sock)
 		.sock = sock,
 		.mount_dev = supervisor->mount_dev,
 		.supervisor = getppid(),
-		.mountpoint = supervisor->options->mountpoint,
 		.foreground = supervisor->options->foreground,
 	};
 	int r;

@@ -30,7 +30,6 @@ struct session_env {
 	int sock;	 /* to the supervisor */
 	dev_t mount_dev; /* st_dev of the mount's files */
 	pid_t supervisor;
-	const char *mountpoint;
 	bool foreground;
 };
 

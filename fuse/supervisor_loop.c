@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
-#include "fuse/mountinfo.h"
 #include "fuse/procscan.h"
 #include "fuse/statelock.h"
 #include "fuse/supervisor_internal.h"
@@ -8,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/signalfd.h>

@@ -53,7 +53,7 @@ static void an_empty_file_gives_the_defaults(void **state)
 	struct config parsed CLEANUP_CONFIG = { 0 };
 	struct error err CLEANUP_ERROR = ERROR_INIT;
 
-	assert_int_equal(config_default(&config, &err), 0);
+	assert_int_equal(config_parse("", 0, "x", NULL, &config, &err), 0);
 	assert_mount_defaults(&config.mount);
 	assert_int_equal(config.n_databases, 0);
 	assert_int_equal(config.n_backends, 0);
@@ -409,7 +409,7 @@ static void the_default_configuration_takes_a_backend(void **state)
 	struct config config CLEANUP_CONFIG = { 0 };
 	struct error err CLEANUP_ERROR = ERROR_INIT;
 
-	assert_int_equal(config_default(&config, &err), 0);
+	assert_int_equal(config_parse("", 0, "x", NULL, &config, &err), 0);
 	assert_int_equal(config_add_backend_url(&config, "/b", &err), 0);
 	assert_string_equal(config.backends[0].name, "backup");
 	config_done(&config);

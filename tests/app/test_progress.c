@@ -198,16 +198,6 @@ static void without_a_label_nothing_is_shown(void **state)
 	assert_false(progress.drawn);
 }
 
-static void adding_counts_up(void **state)
-{
-	struct progress progress CLEANUP_PROGRESS = { 0 };
-
-	progress_start(&progress, -1, "x", 10, 0);
-	progress_add(&progress, 3);
-	progress_add(&progress, 4);
-	assert_int_equal(progress.done, 7);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -222,7 +212,6 @@ int main(void)
 		cmocka_unit_test(the_rate_follows_slowly),
 		UNIT_TEST_IN_FOLDER(elsewhere_only_the_log_gets_lines_when_asked),
 		cmocka_unit_test(without_a_label_nothing_is_shown),
-		cmocka_unit_test(adding_counts_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
