@@ -196,9 +196,9 @@ static int start_control(struct daemon *daemon, struct error *err)
 static int open_filesystem(struct daemon *daemon, struct error *err)
 {
 	static const enum road_capture captures[] = {
-		[CONFIG_CAPTURE_AUTO] = ROAD_AUTO,
-		[CONFIG_CAPTURE_PASSTHROUGH] = ROAD_WANT_PASSTHROUGH,
-		[CONFIG_CAPTURE_INTERCEPT] = ROAD_INTERCEPT,
+		[CONFIG_CAPTURE_AUTO] = ROAD_CAPTURE_AUTO,
+		[CONFIG_CAPTURE_PASSTHROUGH] = ROAD_CAPTURE_PASSTHROUGH,
+		[CONFIG_CAPTURE_INTERCEPT] = ROAD_CAPTURE_INTERCEPT,
 	};
 	struct filesystem_options options = {
 		.root_fd = daemon->setup->state->root_fd,

@@ -34,9 +34,9 @@ static const char *capture_note(const struct database_status *status)
 	return "every transaction";
 }
 
-/* The road a file of that database takes when it is opened next. */
-static const char *road_of(const struct filesystem_status *fs, bool cached_is_faster,
-			   enum config_capture capture)
+/* Why the files of that database take the road intercept; NULL: they do not. */
+static const char *intercept_reason(const struct filesystem_status *fs, bool cached_is_faster,
+				    enum config_capture capture)
 {
 	if (!fs->passthrough)
 		return fs->why_not != NULL ? fs->why_not : "passthrough is not available";
@@ -70,7 +70,7 @@ static json_t *database_json(const struct status_sources *sources,
 	if (database_status(db, &status, &ignored) < 0)
 		return NULL;
 	id_format(&status.id, hex);
-	why = road_of(fs, database_cached_is_faster(db), sources->config->mount.capture);
+	why = intercept_reason(fs, database_cached_is_faster(db), sources->config->mount.capture);
 	json = json_pack(
 		"{s:o, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:I, s:o, s:o, s:I, s:I, s:I, s:b, "
 		"s:s?, s:{s:I, s:o, s:o}, s:{s:I, s:I, s:I}, s:o}",

@@ -117,7 +117,7 @@ static int settle_road(struct opening *opening)
 		return 0;
 	}
 	log_debug("no passthrough for a file: %s", strerror(-r));
-	opening->road = ROAD_CACHED;
+	opening->road = ROAD_INTERCEPT;
 	if (opening->dbnode.db == NULL || opening->dbnode.file != DATABASE_SHM)
 		return 0;
 	unannounce(opening);
@@ -163,7 +163,7 @@ static int finish(struct opening *opening, struct fuse_file_info *fi)
 
 	if (r < 0)
 		return r;
-	keep = opening->road == ROAD_CACHED && cache_is_valid(opening);
+	keep = opening->road == ROAD_INTERCEPT && cache_is_valid(opening);
 	opening->handle = handle_new(&opening->fs->handles, node, opening->fd, opening->flags);
 	if (opening->handle == NULL)
 		return -ENFILE;

@@ -43,7 +43,7 @@ static void last_release(struct filesystem *fs, struct node *node, struct handle
 {
 	struct stat st;
 
-	node->cache_valid = node->slot->road == ROAD_CACHED && fstat(handle->fd, &st) == 0;
+	node->cache_valid = node->slot->road == ROAD_INTERCEPT && fstat(handle->fd, &st) == 0;
 	if (node->cache_valid) {
 		node->cache_mtime = st.st_mtim;
 		node->cache_size = st.st_size;

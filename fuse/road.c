@@ -95,7 +95,7 @@ int roads_probe(struct roads *roads, bool negotiated, int probe_fd, struct error
 		return 0;
 	}
 	set_unavailable(roads, why);
-	if (roads->capture != ROAD_WANT_PASSTHROUGH)
+	if (roads->capture != ROAD_CAPTURE_PASSTHROUGH)
 		return 0;
 	error_set(err, ENOTSUP, "cannot serve files by passthrough");
 	error_why(err, "%s", why);
@@ -111,14 +111,14 @@ enum road roads_choose(struct roads *roads, struct database *db, enum database_f
 	available = roads->available;
 	pthread_mutex_unlock(&roads->mutex);
 	if (!available)
-		return ROAD_CACHED;
+		return ROAD_INTERCEPT;
 	/* No commit can be refused or seen in what is written to these. */
 	if (db != NULL && (file == DATABASE_SHM || file == DATABASE_JOURNAL))
 		return ROAD_PASSTHROUGH;
-	if (roads->capture == ROAD_INTERCEPT)
-		return ROAD_CACHED;
+	if (roads->capture == ROAD_CAPTURE_INTERCEPT)
+		return ROAD_INTERCEPT;
 	if (db != NULL && file == DATABASE_MAIN && database_cached_is_faster(db))
-		return ROAD_CACHED;
+		return ROAD_INTERCEPT;
 	return ROAD_PASSTHROUGH;
 }
 

@@ -11,18 +11,19 @@
 /*
  * The road that the bytes of a file take. All opens of one inode share one road,
  * chosen at the first and kept until the last is released: the kernel refuses
- * cached beside passthrough. Correct capture does not depend on it.
+ * intercept beside passthrough. Correct capture does not depend on it.
  */
 enum road {
 	ROAD_NONE,
 	ROAD_PASSTHROUGH, /* the kernel reads and writes the backing file itself */
-	ROAD_CACHED,	  /* the kernel's page cache, writes through the daemon */
+	ROAD_INTERCEPT,	  /* reads by the kernel's page cache, writes through the daemon */
 };
 
+/* The option: which road files are to take. */
 enum road_capture {
-	ROAD_AUTO,	       /* passthrough where it can be had and is faster */
-	ROAD_WANT_PASSTHROUGH, /* as auto, but no mount without passthrough */
-	ROAD_INTERCEPT,	       /* cached, but for -shm and -journal */
+	ROAD_CAPTURE_AUTO,	  /* passthrough where it can be had and is faster */
+	ROAD_CAPTURE_PASSTHROUGH, /* as auto, but no mount without passthrough */
+	ROAD_CAPTURE_INTERCEPT,	  /* intercept, but for -shm and -journal */
 };
 
 struct roads {
@@ -39,7 +40,7 @@ void roads_done(struct roads *roads);
 /*
  * Finds out whether passthrough works, after the kernel and libfuse have agreed
  * on it (negotiated): registers the backing file probe_fd for a moment. 0, or
- * with ROAD_WANT_PASSTHROUGH -ENOTSUP and the reason.
+ * with ROAD_CAPTURE_PASSTHROUGH -ENOTSUP and the reason.
  */
 int roads_probe(struct roads *roads, bool negotiated, int probe_fd, struct error *err) MUST_CHECK;
 
