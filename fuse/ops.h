@@ -47,7 +47,7 @@ void ops_reply_entry(struct fuse_req *req, struct node *node, const struct stat 
 /* The kernel is to ask for the attributes of node again. Callable in a request. */
 void ops_inval_attr(struct filesystem *fs, struct node *node);
 
-/* A name in a folder that is open as dir_fd. */
+/* ops_place.c: a name in a folder that is open as dir_fd. */
 struct place {
 	struct node *parent;
 	const char *name;
