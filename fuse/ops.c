@@ -75,7 +75,7 @@ void ops_log_failure(const char *what, const char *name, const struct error *err
 	last = line;
 }
 
-mode_t ops_mode_written(fuse_req_t req, const struct stat *st)
+static mode_t mode_written(fuse_req_t req, const struct stat *st)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	mode_t mode = st->st_mode & 07777;
@@ -86,6 +86,19 @@ mode_t ops_mode_written(fuse_req_t req, const struct stat *st)
 	if ((mode & S_IXGRP) || ctx->gid != st->st_gid)
 		mode &= ~(mode_t)S_ISGID;
 	return mode;
+}
+
+int ops_kill_setuid(fuse_req_t req, int fd)
+{
+	struct stat st;
+	mode_t mode;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	mode = mode_written(req, &st);
+	if (mode == (st.st_mode & 07777))
+		return 0;
+	return fchmod(fd, mode) < 0 ? -errno : 1;
 }
 
 /*

@@ -29,11 +29,12 @@ void ops_reply(struct fuse_req *req, int r);
 void ops_log_failure(const char *what, const char *name, const struct error *err);
 
 /*
- * The mode st has after a write by the caller of req, as Linux has it: without
- * CAP_FSETID, which root is taken to have, setuid goes, and setgid where it means
- * something or the caller is not of the group.
+ * Takes from the file fd what a write by the caller of req takes from it, as Linux
+ * has it: without CAP_FSETID, which root is taken to have, setuid, and setgid where
+ * it means something or the caller is not of the group. 0; 1: its mode is another
+ * one now; -errno.
  */
-mode_t ops_mode_written(struct fuse_req *req, const struct stat *st);
+int ops_kill_setuid(struct fuse_req *req, int fd) MUST_CHECK;
 
 /* How long the kernel may keep the attributes of node, in seconds. */
 double ops_attr_timeout(struct node *node);

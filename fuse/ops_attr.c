@@ -157,18 +157,6 @@ static int change_times(int fd, const struct stat *attr, int to_set)
 	return utimensat(AT_FDCWD, path, times, 0) < 0 ? -errno : 0;
 }
 
-/* A truncation by someone without CAP_FSETID takes the setuid bits, as a write would. */
-static int kill_setuid(fuse_req_t req, int fd)
-{
-	struct stat st;
-	mode_t mode;
-
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	mode = ops_mode_written(req, &st);
-	return mode != (st.st_mode & 07777) ? change_mode(fd, mode) : 0;
-}
-
 #define TO_SET_TIMES                                                                               \
 	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |                     \
 	 FUSE_SET_ATTR_MTIME_NOW)
@@ -184,10 +172,10 @@ static int set_attr(fuse_req_t req, struct subject *subject, const struct stat *
 	if (r == 0 && to_set & FUSE_SET_ATTR_SIZE)
 		r = change_size(subject, attr->st_size);
 	if (r == 0 && (to_set & FUSE_SET_ATTR_KILL_SUID) && (to_set & FUSE_SET_ATTR_SIZE))
-		r = kill_setuid(req, subject->fd);
-	if (r == 0 && to_set & TO_SET_TIMES)
+		r = ops_kill_setuid(req, subject->file_fd);
+	if (r >= 0 && to_set & TO_SET_TIMES)
 		r = change_times(subject->fd, attr, to_set);
-	return r;
+	return r < 0 ? r : 0;
 }
 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,

@@ -82,24 +82,6 @@ static void opening_done(struct opening *opening, const char *name)
 }
 
 /*
- * Who may write a file, but is not root, gives up its setuid bits: at the open,
- * since passthrough writes pass here no more.
- */
-static void kill_setuid(struct opening *opening)
-{
-	struct stat st;
-	mode_t mode;
-
-	if (!opening->writable || fstat(opening->fd, &st) < 0)
-		return;
-	mode = ops_mode_written(opening->req, &st);
-	if (mode == (st.st_mode & 07777))
-		return;
-	if (fchmod(opening->fd, mode) == 0)
-		ops_inval_attr(opening->fs, opening->node);
-}
-
-/*
  * Registers the backing file if its node has no registration yet. Where that
  * fails the file goes the other road, and the engine hears that a -shm is not
  * visible after all.
@@ -202,7 +184,9 @@ static int open_known(struct opening *opening, struct fuse_file_info *fi)
 	opening->fd = node_open(&fs->nodes, node, backing_flags(opening->flags));
 	if (opening->fd < 0)
 		return opening->fd;
-	kill_setuid(opening);
+	/* Here, since passthrough writes pass by. The kernel knows the mode it had. */
+	if (opening->writable && ops_kill_setuid(opening->req, opening->fd) > 0)
+		ops_inval_attr(fs, node);
 	return finish(opening, fi);
 }
 
