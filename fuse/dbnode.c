@@ -56,11 +56,7 @@ static int adopt_base(struct filesystem *fs, const char *path, size_t base_len, 
 	if (!base_is_regular(fs, dir_fd, name, strlen(path) - base_len, ret_st))
 		return 1;
 	r = catalog_adopt(fs->options.catalog, base, ret_db, err);
-	if (r < 0)
-		return error_wrap(err, "%s", base);
-	if (r == 0)
-		log_info("new database name=%s", base);
-	return r;
+	return r < 0 ? error_wrap(err, "%s", base) : r;
 }
 
 /* The companion's database, found or adopted. 0 with none when there is none. */
@@ -233,8 +229,6 @@ void dbnode_written(struct filesystem *fs, struct node *node, int fd)
 	/* Whoever wrote it may have unlinked it already. */
 	if (text != NULL && r < 0 && r != -ENOENT)
 		log_error("a database is not captured name=%s: %s", text, error_what(&err));
-	else if (text != NULL && r == 0)
-		log_info("new database name=%s", text);
 	pthread_rwlock_unlock(&fs->names);
 	if (dbnode.db != NULL)
 		dbnode_attach(fs, node, &dbnode);
