@@ -114,7 +114,7 @@ void op_flush(struct fuse_req *req, uint64_t ino, struct fuse_file_info *fi);
 void ops_release(struct filesystem *fs, struct handle *handle);
 
 /* Takes the road from node if no handle is left. The caller holds its open_mutex. */
-void ops_unregister(struct filesystem *fs, struct node *node);
+void ops_leave_road(struct filesystem *fs, struct node *node);
 
 /* Releases what the kernel left open when it was unmounted. No worker runs any more. */
 void ops_release_all(struct filesystem *fs);

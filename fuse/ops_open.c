@@ -211,7 +211,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	r = open_known(&opening, fi);
 	if (r < 0) {
 		opening_undo(&opening);
-		ops_unregister(fs, node);
+		ops_leave_road(fs, node);
 	}
 	pthread_mutex_unlock(&node->open_mutex);
 	opening_done(&opening, node->slot->name);
@@ -247,7 +247,7 @@ static int create_new(struct opening *opening, struct place *place, mode_t mode,
 		pthread_mutex_lock(&opening->node->open_mutex);
 		r = finish(opening, fi);
 		if (r < 0)
-			ops_unregister(fs, opening->node);
+			ops_leave_road(fs, opening->node);
 		pthread_mutex_unlock(&opening->node->open_mutex);
 		if (r < 0)
 			nodes_forget(&fs->nodes, opening->node->id, 1);

@@ -10,7 +10,7 @@
  * tells nobody of its errors.
  */
 
-void ops_unregister(struct filesystem *fs, struct node *node)
+void ops_leave_road(struct filesystem *fs, struct node *node)
 {
 	if (node->handles != NULL)
 		return;
@@ -48,7 +48,7 @@ static void last_release(struct filesystem *fs, struct node *node, struct handle
 		node->cache_mtime = st.st_mtim;
 		node->cache_size = st.st_size;
 	}
-	ops_unregister(fs, node);
+	ops_leave_road(fs, node);
 	node_set_database(&fs->nodes, node, NULL, DATABASE_MAIN);
 }
 

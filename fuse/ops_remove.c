@@ -13,7 +13,7 @@
  */
 
 /* The file at place, its node (used) and what it is to a database. */
-struct victim {
+struct named_file {
 	struct stat st;
 	struct node *node;
 	struct dbnode dbnode;
@@ -21,48 +21,48 @@ struct victim {
 };
 
 /* 0; 1: there is no such file; -errno. */
-static int victim_find(struct filesystem *fs, struct place *place, struct victim *victim)
+static int named_file_find(struct filesystem *fs, struct place *place, struct named_file *file)
 {
-	int r = nodes_stat_at(&fs->nodes, place->dir_fd, place->name, &victim->st);
+	int r = nodes_stat_at(&fs->nodes, place->dir_fd, place->name, &file->st);
 
 	if (r == -ENOENT)
 		return 1;
 	if (r < 0)
 		return r;
-	victim->node = nodes_find(&fs->nodes, &victim->st);
-	if (!S_ISREG(victim->st.st_mode))
+	file->node = nodes_find(&fs->nodes, &file->st);
+	if (!S_ISREG(file->st.st_mode))
 		return 0;
-	if (victim->node != NULL)
-		victim->dbnode.db = node_database(&fs->nodes, victim->node, &victim->dbnode.file);
+	if (file->node != NULL)
+		file->dbnode.db = node_database(&fs->nodes, file->node, &file->dbnode.file);
 	return 0;
 }
 
-static void victim_done(struct filesystem *fs, struct victim *victim)
+static void named_file_done(struct filesystem *fs, struct named_file *file)
 {
-	nodes_unuse(&fs->nodes, victim->node);
-	dbnode_done(&victim->dbnode);
-	if (victim->pin_fd >= 0)
-		close(victim->pin_fd);
+	nodes_unuse(&fs->nodes, file->node);
+	dbnode_done(&file->dbnode);
+	if (file->pin_fd >= 0)
+		close(file->pin_fd);
 }
 
 /* Before its name is taken away, while there is one to open it by. */
-static void victim_keep(struct place *place, struct victim *victim)
+static void named_file_keep(struct place *place, struct named_file *file)
 {
-	if (victim->node != NULL && victim->node->pin_fd < 0)
-		victim->pin_fd = openat(place->dir_fd, place->name,
-					O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (file->node != NULL && file->node->pin_fd < 0)
+		file->pin_fd = openat(place->dir_fd, place->name,
+				      O_PATH | O_NOFOLLOW | O_CLOEXEC);
 }
 
 /* Its name is gone. The caller has held tree since before. */
-static void victim_unnamed(struct filesystem *fs, struct place *place, struct victim *victim)
+static void named_file_gone(struct filesystem *fs, struct place *place, struct named_file *file)
 {
-	if (victim->node == NULL)
+	if (file->node == NULL)
 		return;
-	node_pin(victim->node, take_fd(&victim->pin_fd));
-	nodes_unnamed(&fs->nodes, victim->node, place->parent, place->name);
+	node_pin(file->node, take_fd(&file->pin_fd));
+	nodes_unnamed(&fs->nodes, file->node, place->parent, place->name);
 }
 
-static int remove_name(struct filesystem *fs, struct place *place, struct victim *victim,
+static int remove_name(struct filesystem *fs, struct place *place, struct named_file *file,
 		       int flags)
 {
 	int r;
@@ -70,7 +70,7 @@ static int remove_name(struct filesystem *fs, struct place *place, struct victim
 	pthread_rwlock_rdlock(&fs->nodes.tree);
 	r = unlinkat(place->dir_fd, place->name, flags) < 0 ? -errno : 0;
 	if (r == 0)
-		victim_unnamed(fs, place, victim);
+		named_file_gone(fs, place, file);
 	pthread_rwlock_unlock(&fs->nodes.tree);
 	return r;
 }
@@ -109,28 +109,28 @@ static void database_gone(struct filesystem *fs, struct place *place, struct dbn
  * The path does not change while names is held; what is open as a database file
  * stays one whatever it is called.
  */
-static int find_dbnode(struct filesystem *fs, struct place *place, struct victim *victim)
+static int find_dbnode(struct filesystem *fs, struct place *place, struct named_file *file)
 {
 	struct error err CLEANUP_ERROR = ERROR_INIT;
 
-	if (victim->dbnode.db != NULL || !S_ISREG(victim->st.st_mode))
+	if (file->dbnode.db != NULL || !S_ISREG(file->st.st_mode))
 		return 0;
 	return dbnode_of_name(fs, place->parent, place->dir_fd, place->name, false,
-			      &victim->dbnode, &err);
+			      &file->dbnode, &err);
 }
 
-static int remove_file(struct filesystem *fs, struct place *place, struct victim *victim)
+static int remove_file(struct filesystem *fs, struct place *place, struct named_file *file)
 {
-	int r = barrier_begin(&victim->dbnode, place->name);
+	int r = barrier_begin(&file->dbnode, place->name);
 
 	if (r < 0)
 		return r;
-	r = remove_name(fs, place, victim, 0);
-	barrier_end(&victim->dbnode, r);
+	r = remove_name(fs, place, file, 0);
+	barrier_end(&file->dbnode, r);
 	if (r < 0)
 		return r;
 	pthread_rwlock_rdlock(&fs->names);
-	database_gone(fs, place, &victim->dbnode);
+	database_gone(fs, place, &file->dbnode);
 	pthread_rwlock_unlock(&fs->names);
 	return 0;
 }
@@ -139,19 +139,19 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct filesystem *fs = ops_fs(req);
 	struct place place CLEANUP_PLACE = { .dir_fd = -1 };
-	struct victim victim = { .pin_fd = -1 };
+	struct named_file file = { .pin_fd = -1 };
 	int r = place_open(fs, parent, name, &place);
 
 	ops_count(OPS_UNLINK);
 	if (r == 0)
-		r = victim_find(fs, &place, &victim);
+		r = named_file_find(fs, &place, &file);
 	if (r == 0)
-		r = find_dbnode(fs, &place, &victim);
+		r = find_dbnode(fs, &place, &file);
 	if (r == 0) {
-		victim_keep(&place, &victim);
-		r = remove_file(fs, &place, &victim);
+		named_file_keep(&place, &file);
+		r = remove_file(fs, &place, &file);
 	}
-	victim_done(fs, &victim);
+	named_file_done(fs, &file);
 	ops_reply(req, r > 0 ? -ENOENT : r);
 }
 
@@ -159,24 +159,24 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct filesystem *fs = ops_fs(req);
 	struct place place CLEANUP_PLACE = { .dir_fd = -1 };
-	struct victim victim = { .pin_fd = -1 };
+	struct named_file file = { .pin_fd = -1 };
 	int r = place_open(fs, parent, name, &place);
 
 	ops_count(OPS_UNLINK);
 	if (r == 0)
-		r = victim_find(fs, &place, &victim);
+		r = named_file_find(fs, &place, &file);
 	if (r == 0) {
-		victim_keep(&place, &victim);
-		r = remove_name(fs, &place, &victim, AT_REMOVEDIR);
+		named_file_keep(&place, &file);
+		r = remove_name(fs, &place, &file, AT_REMOVEDIR);
 	}
-	victim_done(fs, &victim);
+	named_file_done(fs, &file);
 	ops_reply(req, r > 0 ? -ENOENT : r);
 }
 
 /* Everything a rename deals with. */
 struct move {
 	struct place from, to;
-	struct victim source, target; /* target.node NULL and st zero: nothing there */
+	struct named_file source, target; /* target.node NULL and st zero: nothing there */
 	bool replaces;
 	unsigned flags;
 };
@@ -190,7 +190,7 @@ static int move_names(struct filesystem *fs, struct move *move)
 		      move->flags) < 0)
 		r = -errno;
 	if (r == 0)
-		victim_unnamed(fs, &move->to, &move->target);
+		named_file_gone(fs, &move->to, &move->target);
 	if (r == 0 && move->source.node != NULL)
 		nodes_renamed(&fs->nodes, move->source.node, move->to.parent, move->to.name);
 	pthread_rwlock_unlock(&fs->nodes.tree);
@@ -252,11 +252,11 @@ static int move_locked(struct filesystem *fs, struct move *move)
 
 static int move_prepare(struct filesystem *fs, struct move *move)
 {
-	int r = victim_find(fs, &move->from, &move->source);
+	int r = named_file_find(fs, &move->from, &move->source);
 
 	if (r != 0)
 		return r > 0 ? -ENOENT : r;
-	r = victim_find(fs, &move->to, &move->target);
+	r = named_file_find(fs, &move->to, &move->target);
 	if (r < 0)
 		return r;
 	move->replaces = r == 0;
@@ -282,7 +282,7 @@ static int move(struct filesystem *fs, struct move *move)
 	if (r < 0 || same_file(move))
 		return r;
 	if (move->replaces)
-		victim_keep(&move->to, &move->target);
+		named_file_keep(&move->to, &move->target);
 	pthread_rwlock_wrlock(&fs->names);
 	r = move_locked(fs, move);
 	pthread_rwlock_unlock(&fs->names);
@@ -305,8 +305,8 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 		r = place_open(fs, new_parent, new_name, &m.to);
 	if (r == 0)
 		r = move(fs, &m);
-	victim_done(fs, &m.source);
-	victim_done(fs, &m.target);
+	named_file_done(fs, &m.source);
+	named_file_done(fs, &m.target);
 	place_close(&m.from);
 	place_close(&m.to);
 	ops_reply(req, r);
