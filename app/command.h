@@ -33,7 +33,7 @@ const struct command *command_find(const char *name);
 
 /*
  * An option of a command: --name, or --name VALUE (also --name=VALUE) when value
- * is given; set_short is 0 or a letter for -x. Exactly one of flag, value and
+ * is given; short_name is 0 or a letter for -x. Exactly one of flag, value and
  * each is given.
  */
 struct option_spec {

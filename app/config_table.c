@@ -59,10 +59,15 @@ const struct config_key config_keys[] = {
 		.type = CONFIG_TYPE_CHOICE,
 		.choices = { "auto", "passthrough", "intercept" },
 		.fallback = "auto",
-		.description = "How writes are seen: `passthrough` lets the kernel "
-			       "do the I/O and reads the WAL behind it, `intercept` "
-			       "takes every write through the daemon, `auto` is the "
-			       "first where kernel and libfuse can do it.",
+		.description = "The road of files that are opened: passthrough, where "
+			       "the kernel does the I/O and the daemon reads what was "
+			       "written behind it, or intercept, where the daemon does "
+			       "the writes. `auto` is passthrough where kernel and "
+			       "libfuse can do it, but for databases in rollback mode, "
+			       "whose reads are faster on the other road. `passthrough` "
+			       "is the same, and refuses the mount where they cannot. "
+			       "`intercept` is intercept for all but `-shm` and "
+			       "`-journal`, which pass through where that can be done.",
 	},
 	{
 		.kind = MOUNT(state_dir),
@@ -116,7 +121,8 @@ const struct config_key config_keys[] = {
 		.max = GIB,
 		.fallback = "64MiB",
 		.description = "The size at which the transaction log begins another "
-			       "file. Not more than `log_max_size`.",
+			       "file. May not be set to more than `log_max_size`; a "
+			       "quarter of that is the most that is used.",
 	},
 	{
 		.kind = MOUNT(shutdown_timeout_ms),
