@@ -12,6 +12,7 @@
 /*
  * Locks, in the order in which they are taken:
  *
+ *   handle->mutex      of a folder's stream
  *   node->open_mutex   a companion's before its database's
  *   names              shared by whoever hands a name to the catalog, held
  *			exclusively around a rename; readers go first, since an
@@ -21,6 +22,7 @@
  *			exclusive for a rename
  *   bypass.mutex       no engine lock is taken below it
  *   nodes.mutex        short; no system call
+ *   roads.mutex        likewise, by itself
  *
  * Between the two ends of a barrier (the database is locked then) nothing is
  * taken but tree and nodes.mutex, below which nobody waits for a database.

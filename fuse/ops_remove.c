@@ -75,7 +75,7 @@ static int remove_name(struct filesystem *fs, struct place *place, struct named_
 	return r;
 }
 
-/* Runs between the two ends of a barrier, when there is one. */
+/* The name of a companion is about to go: its database hears of it. 0 or -errno. */
 static int barrier_begin(struct dbnode *dbnode, const char *name)
 {
 	struct error err CLEANUP_ERROR = ERROR_INIT;
@@ -105,10 +105,7 @@ static void database_gone(struct filesystem *fs, struct place *place, struct dbn
 		dbnode_removed(fs, place->parent, place->name);
 }
 
-/*
- * The path does not change while names is held; what is open as a database file
- * stays one whatever it is called.
- */
+/* What is open as a database's file stays one whatever it is called; else the name says. */
 static int find_dbnode(struct filesystem *fs, struct place *place, struct named_file *file)
 {
 	struct error err CLEANUP_ERROR = ERROR_INIT;
