@@ -54,12 +54,6 @@ struct option_spec {
 int command_parse(int argc, char **argv, const struct option_spec *specs, size_t n,
 		  int *ret_n_rest, struct error *err) MUST_CHECK;
 
-/*
- * Connects to the daemon that serves dir; without one it is an error that says
- * so. A descriptor or -errno.
- */
-int command_connect(const char *dir, const char *socket_dir, struct error *err) MUST_CHECK;
-
 struct json_t;
 struct buf;
 

@@ -7,17 +7,6 @@
 #include <jansson.h>
 #include <sysexits.h>
 
-int command_connect(const char *dir, const char *socket_dir, struct error *err)
-{
-	int fd = control_connect(dir, socket_dir, err);
-
-	if (fd != -ENOENT || err->code != 0)
-		return fd;
-	error_set(err, ENOTCONN, "no replitedfs serves %s", dir);
-	error_fix(err, "replitedfs mount %s", dir);
-	return error_exit(err, EX_UNAVAILABLE);
-}
-
 static int ask(const char *dir, json_t **ret_json, struct error *err)
 {
 	struct config config CLEANUP_CONFIG = { 0 };
@@ -26,7 +15,7 @@ static int ask(const char *dir, json_t **ret_json, struct error *err)
 
 	if (r < 0)
 		return r;
-	fd = command_connect(dir, config.mount.control_socket_dir, err);
+	fd = control_reach(dir, config.mount.control_socket_dir, err);
 	if (fd < 0)
 		return fd;
 	return control_call(fd, json_pack("{s:s}", "command", "status"), -1, ret_json, NULL, err);

@@ -71,6 +71,9 @@ void control_server_stop(struct control_server *server);
  */
 int control_connect(const char *dir, const char *socket_dir, struct error *err) MUST_CHECK;
 
+/* The same, but that no daemon serves dir is an error that says so. */
+int control_reach(const char *dir, const char *socket_dir, struct error *err) MUST_CHECK;
+
 /*
  * Sends request (taken over; NULL is out of memory) with fd (or -1) over the
  * connection, which is then used up, and waits for the answer. 0 with

@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sysexits.h>
 
 static int connect_to(const char *path, struct error *err)
 {
@@ -94,6 +95,17 @@ int control_connect(const char *dir, const char *socket_dir, struct error *err)
 	free(path);
 	path = find_by_mountpoint(sockets, mountpoint, st.st_ino);
 	return path == NULL ? -ENOENT : connect_to(path, err);
+}
+
+int control_reach(const char *dir, const char *socket_dir, struct error *err)
+{
+	int fd = control_connect(dir, socket_dir, err);
+
+	if (fd != -ENOENT || err->code != 0)
+		return fd;
+	error_set(err, ENOTCONN, "no replitedfs serves %s", dir);
+	error_fix(err, "replitedfs mount %s", dir);
+	return error_exit(err, EX_UNAVAILABLE);
 }
 
 #define ERRNO_MAX 4095

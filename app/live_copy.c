@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/live_copy.h"
 
-#include "app/command.h"
 #include "base/file.h"
 #include "replicate/copier.h"
 #include "replicate/envelope.h"
@@ -80,7 +79,7 @@ int live_copy_answer(struct catalog *catalog, struct control_call *call, struct 
 int live_copy_request(const char *dir, const char *socket_dir, const struct id *id, int fd,
 		      struct point *ret_point, struct error *err)
 {
-	int connection CLEANUP_FD = command_connect(dir, socket_dir, err);
+	int connection CLEANUP_FD = control_reach(dir, socket_dir, err);
 	CLEANUP_JSON json_t *answer = NULL;
 	char hex[ID_HEX_LEN + 1];
 	const char *bad = NULL;
