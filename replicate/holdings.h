@@ -19,7 +19,6 @@ struct holdings_segment {
 	uint32_t n_parts;	/* 0, 1, … n_parts - 1 before the final one */
 	bool whole;		/* the final one is there, and no part is missing before it */
 	uint64_t bytes;		/* of all parts */
-	int64_t modified_us;	/* of the newest, by the backend's clock */
 };
 
 struct holdings {
@@ -48,7 +47,11 @@ void holdings_done(struct holdings *holdings);
  */
 int holdings_list(struct holdings *holdings, uint64_t txid, struct error *err) MUST_CHECK;
 
-/* The generation that was begun last; 0 = none. Does not block. */
+/*
+ * The generation that was begun last: the last one that no other goes on from
+ * (writers that lost their manifest may have listed an older one behind it).
+ * 0 = none. Does not block.
+ */
 uint64_t holdings_newest_generation(const struct holdings *holdings);
 
 /* Reads just the manifest of folder. 0; 1: there is none; -EBADMSG, -EPROTONOSUPPORT. */

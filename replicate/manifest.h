@@ -47,7 +47,7 @@ struct manifest {
 	bool ended;		/* the file is gone */
 	uint64_t term;
 	int64_t written_us;
-	struct manifest_generation *generations; /* oldest first; the last is current */
+	struct manifest_generation *generations; /* in the order in which they began */
 	size_t n_generations;
 	struct manifest_snapshot *snapshots; /* oldest first */
 	size_t n_snapshots;

@@ -22,6 +22,20 @@ static char *path_in(const struct unit_folder *folder, const char *name)
 
 /* -------------------------------------------------------------------------- damage */
 
+/* Asks for a snapshot, and waits for it. */
+static void make_snapshot(struct backup *backup, struct database *db)
+{
+	char *folder CLEANUP_FREE = backup_folder(backup, db->name);
+	char *prefix CLEANUP_FREE = NULL;
+	unsigned n;
+
+	assert_true(asprintf(&prefix, "%s/snapshot/", folder) > 0);
+	n = backup_count(backup, prefix);
+	uploader_want_snapshot(backup->uploader, db);
+	while (backup_count(backup, prefix) == n)
+		backup_drain(backup);
+}
+
 /* A database with snapshots at 10 and 20, and segments of five transactions each. */
 static struct database *with_snapshots(struct backup *backup)
 {
@@ -33,17 +47,8 @@ static struct database *with_snapshots(struct backup *backup)
 		model_steps(&db->model, 5);
 		backup_start(backup);
 		backup_drain(backup);
-		if (i != 1 && i != 3)
-			continue;
-		char *prefix CLEANUP_FREE = NULL;
-		char *folder CLEANUP_FREE = backup_folder(backup, "app.db");
-		unsigned n;
-
-		assert_true(asprintf(&prefix, "%s/snapshot/", folder) > 0);
-		n = backup_count(backup, prefix);
-		uploader_want_snapshot(backup->uploader, db);
-		while (backup_count(backup, prefix) == n)
-			backup_drain(backup);
+		if (i == 1 || i == 3)
+			make_snapshot(backup, db);
 	}
 	backup_stop(backup);
 	return db;
@@ -166,6 +171,70 @@ static void a_damaged_manifest_is_made_anew(void **state)
 	fake_database_steps(db, 5);
 	backup_drain(&backup);
 	backup_assert_latest(&backup, db);
+	backup_close(&backup);
+}
+
+/* Makes the manifest list the generation before the last one as the last. */
+static void swap_generations(struct backup *backup, const char *key)
+{
+	struct manifest manifest CLEANUP(manifest_done) = { 0 };
+	struct buf data CLEANUP_BUF = { 0 };
+	struct manifest_generation *last;
+	struct manifest_generation kept;
+
+	assert_int_equal(storage_get(backup->reader, key, 0, 1 << 20, &data, &backup->err), 0);
+	MODEL_CHECK(manifest_parse(data.data, data.len, &manifest, &backup->err), &backup->err);
+	last = &manifest.generations[manifest.n_generations - 1];
+	kept = *last;
+	*last = last[-1];
+	last[-1] = kept;
+	buf_reset(&data);
+	MODEL_CHECK(manifest_format(&manifest, &data, &backup->err), &backup->err);
+	MODEL_CHECK(storage_put(backup->reader, key, data.data, data.len, &backup->err),
+		    &backup->err);
+}
+
+/* Of the three generations only the second has no snapshot. */
+static void assert_newest_is_found(struct backup *backup, bool third_is_a_branch)
+{
+	struct database *db = with_snapshots(backup);
+
+	backup_start(backup);
+	fake_database_new_generation(db, NULL);
+	fake_database_steps(db, 5);
+	backup_drain(backup);
+	fake_database_new_generation(db, third_is_a_branch ? &db->model.copies[28] : NULL);
+	fake_database_steps(db, 5);
+	make_snapshot(backup, db);
+	backup_stop(backup);
+	char *key CLEANUP_FREE = key_of(backup, "manifest", 0);
+
+	if (!third_is_a_branch)
+		swap_generations(backup, key);
+	backup_assert_latest(backup, db);
+	MODEL_CHECK(storage_put(backup->reader, key, "", 0, &backup->err), &backup->err);
+	backup_assert_latest(backup, db);
+	/* What the uploader makes of that is right too. */
+	backup_start(backup);
+	make_snapshot(backup, db);
+	backup_assert_latest(backup, db);
+}
+
+static void the_newest_generation_is_found_without_a_manifest(void **state)
+{
+	struct backup backup;
+
+	backup_open(&backup, *state);
+	assert_newest_is_found(&backup, false);
+	backup_close(&backup);
+}
+
+static void the_newest_branch_is_found_without_a_manifest(void **state)
+{
+	struct backup backup;
+
+	backup_open(&backup, *state);
+	assert_newest_is_found(&backup, true);
 	backup_close(&backup);
 }
 
@@ -622,6 +691,8 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(a_missing_segment_is_noticed),
 		UNIT_TEST_IN_FOLDER(a_damaged_snapshot_is_done_without),
 		UNIT_TEST_IN_FOLDER(a_damaged_manifest_is_made_anew),
+		UNIT_TEST_IN_FOLDER(the_newest_generation_is_found_without_a_manifest),
+		UNIT_TEST_IN_FOLDER(the_newest_branch_is_found_without_a_manifest),
 		UNIT_TEST_IN_FOLDER(moments_that_are_not_there_are_refused),
 		UNIT_TEST_IN_FOLDER(an_upload_that_was_killed_goes_on),
 		UNIT_TEST_IN_FOLDER(the_log_restores_every_transaction_of_every_branch),
