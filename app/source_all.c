@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/source_all.h"
 
-#include "base/buf.h"
 #include "base/file.h"
 #include "replicate/holdings.h"
 
@@ -29,19 +28,6 @@ static int each_local(struct source *source, each_fn *fn, void *arg, struct erro
 	return r;
 }
 
-/* Collects the folders of a backend, without their slash. */
-static int take_folder(void *arg, const struct storage_object *object, struct error *err)
-{
-	size_t len = strlen(object->key);
-	char *folder = strndup(object->key, len > 0 ? len - 1 : 0);
-
-	if (folder == NULL || buf_append(arg, &folder, sizeof(folder)) < 0) {
-		free(folder);
-		return error_set(err, ENOMEM, "out of memory");
-	}
-	return 0;
-}
-
 static int each_in_folder(struct source *source, const char *folder, each_fn *fn, void *arg,
 			  struct error *err)
 {
@@ -58,16 +44,11 @@ static int each_in_folder(struct source *source, const char *folder, each_fn *fn
 
 static int each_remote(struct source *source, each_fn *fn, void *arg, struct error *err)
 {
-	struct buf folders = { 0 };
-	int r = storage_list_folders(source->storage, "", take_folder, &folders, err);
-	char **items = (char **)folders.data;
+	struct holdings_folders folders CLEANUP(holdings_folders_done) = { 0 };
+	int r = holdings_folders_list(&folders, source->storage, err);
 
-	for (size_t i = 0; i < folders.len / sizeof(*items); i++) {
-		if (r == 0)
-			r = each_in_folder(source, items[i], fn, arg, err);
-		free(items[i]);
-	}
-	buf_done(&folders);
+	for (size_t i = 0; r == 0 && i < folders.n; i++)
+		r = each_in_folder(source, folders.items[i], fn, arg, err);
 	return r;
 }
 

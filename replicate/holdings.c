@@ -37,6 +37,42 @@ int holdings_read_header(struct storage *storage, const char *key, enum object_k
 	return r < 0 ? error_wrap(err, "%s of %s", key, storage_url(storage)) : 0;
 }
 
+/* ----------------------------------------------------------------------- the folders */
+
+static int add_folder(void *arg, const struct storage_object *object, struct error *err)
+{
+	struct holdings_folders *folders = arg;
+	/* The key ends with a slash. */
+	char *folder CLEANUP_FREE = strndup(object->key, strlen(object->key) - 1);
+	char **more;
+
+	if (folder == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	if (!layout_folder_valid(folder))
+		return 0;
+	more = reallocarray(folders->items, folders->n + 1, sizeof(*more));
+	if (more == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	folders->items = more;
+	folders->items[folders->n++] = TAKE(folder);
+	return 0;
+}
+
+int holdings_folders_list(struct holdings_folders *folders, struct storage *storage,
+			  struct error *err)
+{
+	*folders = (struct holdings_folders){ 0 };
+	return storage_list_folders(storage, "", add_folder, folders, err);
+}
+
+void holdings_folders_done(struct holdings_folders *folders)
+{
+	for (size_t i = 0; i < folders->n; i++)
+		free(folders->items[i]);
+	free(folders->items);
+	*folders = (struct holdings_folders){ 0 };
+}
+
 /* ---------------------------------------- generations that no manifest tells of (yet) */
 
 /* A generation that only headers of objects tell of. */

@@ -54,6 +54,17 @@ int holdings_list(struct holdings *holdings, uint64_t txid, struct error *err) M
  */
 uint64_t holdings_newest_generation(const struct holdings *holdings);
 
+/* The folders of databases in a backend, by name. Others there do not count. */
+struct holdings_folders {
+	char **items;
+	size_t n;
+};
+
+/* Lists them. 0 or -errno; holdings_folders_done() in both cases. */
+int holdings_folders_list(struct holdings_folders *folders, struct storage *storage,
+			  struct error *err) MUST_CHECK;
+void holdings_folders_done(struct holdings_folders *folders);
+
 /* Reads just the manifest of folder. 0; 1: there is none; -EBADMSG, -EPROTONOSUPPORT. */
 int holdings_read_manifest(struct storage *storage, const char *folder,
 			   struct manifest *ret_manifest, struct error *err) MUST_CHECK;

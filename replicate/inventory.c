@@ -244,19 +244,18 @@ static int add_unreadable(struct taking *taking, const char *folder, const char 
 	return 0;
 }
 
-static int visit_folder(void *arg, const struct storage_object *object, struct error *err)
+/* Every database of the backend. */
+static int add_all(struct taking *taking, struct error *err)
 {
-	char *folder CLEANUP_FREE = strndup(object->key, strlen(object->key) - 1);
-	int r;
+	struct holdings_folders folders CLEANUP(holdings_folders_done) = { 0 };
+	int r = holdings_folders_list(&folders, taking->storage, err);
 
-	if (folder == NULL)
-		return out_of_memory(err);
-	if (!layout_folder_valid(folder))
-		return 0;
-	r = add_database(arg, folder, err);
-	/* One that a newer version wrote does not hide the others. */
-	if (r == -EPROTONOSUPPORT)
-		r = add_unreadable(arg, folder, error_what(err), err);
+	for (size_t i = 0; r >= 0 && i < folders.n; i++) {
+		r = add_database(taking, folders.items[i], err);
+		/* One that a newer version wrote does not hide the others. */
+		if (r == -EPROTONOSUPPORT)
+			r = add_unreadable(taking, folders.items[i], error_what(err), err);
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -270,7 +269,7 @@ int inventory_take(struct storage *storage, const char *folder, struct inventory
 	if (ret_inventory->url == NULL)
 		return out_of_memory(err);
 	if (folder == NULL)
-		r = storage_list_folders(storage, "", visit_folder, &taking, err);
+		r = add_all(&taking, err);
 	else
 		r = add_database(&taking, folder, err);
 	if (r > 0)

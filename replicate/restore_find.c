@@ -16,7 +16,7 @@ struct search {
 	struct storage *storage;
 	const char *name;	/* NULL: any */
 	struct id id;		/* name as an id; zero: it is none */
-	struct buf folders;	/* of char *, all there are */
+	struct holdings_folders folders; /* all there are */
 	struct buf found;	/* of struct found */
 };
 
@@ -27,35 +27,15 @@ struct found {
 	int64_t written_us;
 };
 
-static size_t n_of(const struct buf *buf, size_t size)
+static size_t n_found(const struct search *search)
 {
-	return buf->len / size;
+	return search->found.len / sizeof(struct found);
 }
 
 static void search_done(struct search *search)
 {
-	char **folders = (char **)search->folders.data;
-
-	for (size_t i = 0; i < n_of(&search->folders, sizeof(char *)); i++)
-		free(folders[i]);
-	buf_done(&search->folders);
+	holdings_folders_done(&search->folders);
 	buf_done(&search->found);
-}
-
-static int add_folder(void *arg, const struct storage_object *object, struct error *err)
-{
-	struct search *search = arg;
-	char *folder = strndup(object->key, strlen(object->key) - 1);
-
-	if (folder != NULL && !layout_folder_valid(folder)) {
-		free(folder);
-		return 0;
-	}
-	if (folder == NULL || buf_append(&search->folders, &folder, sizeof(folder)) < 0) {
-		free(folder);
-		return error_set(err, ENOMEM, "out of memory");
-	}
-	return 0;
 }
 
 /* Whether the folder's own name answers the search. */
@@ -104,20 +84,19 @@ static int add_found(struct search *search, const char *folder, bool renamed, st
 /* Looks at the folders whose own name answers (or at the others). */
 static int look(struct search *search, bool renamed, struct error *err)
 {
-	char **folders = (char **)search->folders.data;
+	const struct holdings_folders *folders = &search->folders;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < n_of(&search->folders, sizeof(char *)); i++) {
-		if (folder_fits(search, folders[i]) != renamed)
-			r = add_found(search, folders[i], renamed, err);
+	for (size_t i = 0; r == 0 && i < folders->n; i++) {
+		if (folder_fits(search, folders->items[i]) != renamed)
+			r = add_found(search, folders->items[i], renamed, err);
 	}
 	return r;
 }
 
 static int not_found(struct search *search, struct error *err)
 {
-	char **folders = (char **)search->folders.data;
-	size_t n = n_of(&search->folders, sizeof(char *));
+	size_t n = search->folders.n;
 	struct buf list CLEANUP_BUF = { 0 };
 	int r = 0;
 
@@ -125,7 +104,7 @@ static int not_found(struct search *search, struct error *err)
 		return error_set(err, ENOENT, "%s holds no backup of a database",
 				 storage_url(search->storage));
 	for (size_t i = 0; r == 0 && i < MIN(n, (size_t)LISTED_MAX); i++)
-		r = buf_printf(&list, "%s%s", i != 0 ? ", " : "", folders[i]);
+		r = buf_printf(&list, "%s%s", i != 0 ? ", " : "", search->folders.items[i]);
 	error_set(err, ENOENT, "%s holds no backup of %s", storage_url(search->storage),
 		  search->name);
 	error_why(err, "it has %s%s", buf_str(&list), n > LISTED_MAX ? " and others" : "");
@@ -135,7 +114,7 @@ static int not_found(struct search *search, struct error *err)
 static int ambiguous(struct search *search, struct error *err)
 {
 	const struct found *found = (const struct found *)search->found.data;
-	size_t n = n_of(&search->found, sizeof(*found));
+	size_t n = n_found(search);
 	struct buf list CLEANUP_BUF = { 0 };
 	int r = 0;
 
@@ -160,7 +139,7 @@ static const struct found *choose(const struct search *search)
 	const struct found *found = (const struct found *)search->found.data;
 	const struct found *live = NULL;
 	const struct found *latest = &found[0];
-	size_t n = n_of(&search->found, sizeof(*found));
+	size_t n = n_found(search);
 
 	for (size_t i = 0; i < n; i++) {
 		if (found[i].written_us > latest->written_us)
@@ -184,7 +163,7 @@ int restore_find(struct storage *storage, const char *name, char **ret_folder, s
 
 	if (name == NULL || !id_parse(name, &search.id))
 		memset(&search.id, 0, sizeof(search.id));
-	r = storage_list_folders(storage, "", add_folder, &search, err);
+	r = holdings_folders_list(&search.folders, storage, err);
 	if (r == 0)
 		r = look(&search, false, err);
 	if (r == 0 && search.found.len == 0 && name != NULL)

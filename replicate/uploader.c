@@ -352,10 +352,8 @@ static void uploader_free(struct uploader *uploader)
 {
 	for (size_t i = 0; i < uploader->n_uploads; i++)
 		uploader_free_upload(uploader->uploads[i]);
-	for (size_t i = 0; i < uploader->n_folders; i++)
-		free(uploader->folders[i]);
+	holdings_folders_done(&uploader->folders);
 	free(uploader->uploads);
-	free(uploader->folders);
 	free(uploader->name);
 	free(uploader->host);
 	free(uploader->folder_path);

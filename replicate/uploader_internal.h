@@ -60,8 +60,7 @@ struct uploader {
 	struct snapshot_maker *maker;
 	struct upload *maker_upload;
 	int64_t maker_stuck_ms;	/* since when a writer keeps it waiting; 0 */
-	char **folders;		/* of the backend, listed once */
-	size_t n_folders;
+	struct holdings_folders folders; /* of the backend, listed once */
 	bool folders_listed;
 	bool backend_failed;	/* the error at hand is the backend's */
 	unsigned n_failures;

@@ -125,37 +125,15 @@ int uploader_check_owner(struct uploader *uploader, struct upload *upload, struc
 
 /* ------------------------------------------------------------------ finding the folder */
 
-static int add_folder(void *arg, const struct storage_object *object, struct error *err)
-{
-	struct uploader *uploader = arg;
-	char *folder = strndup(object->key, strlen(object->key) - 1);
-	char **more;
-
-	if (folder != NULL && !layout_folder_valid(folder)) {
-		free(folder);
-		return 0;
-	}
-	more = reallocarray(uploader->folders, uploader->n_folders + 1, sizeof(*more));
-	if (more != NULL)
-		uploader->folders = more;
-	if (more == NULL || folder == NULL) {
-		free(folder);
-		return error_set(err, ENOMEM, "out of memory");
-	}
-	uploader->folders[uploader->n_folders++] = folder;
-	return 0;
-}
-
 static int list_folders(struct uploader *uploader, struct error *err)
 {
 	int r;
 
 	if (uploader->folders_listed)
 		return 0;
-	while (uploader->n_folders > 0)
-		free(uploader->folders[--uploader->n_folders]);
-	r = uploader_io(uploader, storage_list_folders(uploader->storage, "", add_folder, uploader,
-						       err));
+	holdings_folders_done(&uploader->folders);
+	r = uploader_io(uploader,
+			holdings_folders_list(&uploader->folders, uploader->storage, err));
 	uploader->folders_listed = r == 0;
 	return r;
 }
@@ -200,8 +178,8 @@ static int find_folder(struct uploader *uploader, struct upload *upload, const c
 	int r = list_folders(uploader, err);
 
 	*ret_folder = NULL;
-	for (size_t i = 0; r == 0 && i < uploader->n_folders; i++) {
-		const char *folder = uploader->folders[i];
+	for (size_t i = 0; r == 0 && i < uploader->folders.n; i++) {
+		const char *folder = uploader->folders.items[i];
 		bool ours = false;
 
 		if (!layout_folder_has_id(folder, &upload->id) &&
