@@ -35,9 +35,10 @@ void restore_result_done(struct restore_result *result);
 
 /*
  * The folder of the database name in the backend: name may also be a folder, or
- * its database's id in hex; NULL stands for the only one there is. The caller
- * frees *ret_folder. -ENOENT: there is none (err lists what there is); -EEXIST:
- * several have had that name, err lists them.
+ * its database's id in hex; NULL stands for the only one there is. One that has
+ * not ended goes before others that have had the name. The caller frees
+ * *ret_folder. -ENOENT: there is none (err lists what there is); -EEXIST:
+ * several may be meant, err lists them.
  */
 int restore_find(struct storage *storage, const char *name, char **ret_folder,
 		 struct error *err) MUST_CHECK;

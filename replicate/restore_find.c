@@ -24,6 +24,7 @@ struct search {
 struct found {
 	const char *folder;	/* in folders */
 	bool ended;
+	bool guessed;		/* its manifest is lost: it may have ended, or be called otherwise */
 	int64_t written_us;
 };
 
@@ -41,7 +42,7 @@ static void search_done(struct search *search)
 /* Whether the folder's own name answers the search. */
 static bool folder_fits(const struct search *search, const char *folder)
 {
-	if (search->name == NULL || strcmp(folder, search->name) == 0)
+	if (search->name == NULL)
 		return true;
 	if (!id_is_zero(&search->id) && layout_folder_has_id(folder, &search->id))
 		return true;
@@ -49,34 +50,52 @@ static bool folder_fits(const struct search *search, const char *folder)
 }
 
 /* Whether the manifest of a folder answers the search. */
-static bool manifest_fits(const struct search *search, const char *folder,
-			  const struct manifest *manifest)
+static bool manifest_fits(const struct search *search, const struct manifest *manifest)
 {
-	return search->name == NULL || strcmp(folder, search->name) == 0 ||
-	       strcmp(manifest->name, search->name) == 0 ||
+	return search->name == NULL || strcmp(manifest->name, search->name) == 0 ||
 	       (!id_is_zero(&search->id) && id_equal(&manifest->database_id, &search->id));
+}
+
+/*
+ * Reads the manifest of folder. 0; 1: there is none. One that is lost is no
+ * reason not to find a folder by its own name, so it is made anew then; a
+ * database that was renamed is found by its manifest only.
+ */
+static int read_manifest(struct search *search, const char *folder, bool renamed,
+			 struct manifest *ret_manifest, struct error *err)
+{
+	struct error problem CLEANUP_ERROR = ERROR_INIT;
+	struct holdings holdings CLEANUP(holdings_done) = { 0 };
+	int r;
+
+	if (renamed) {
+		r = holdings_read_manifest(search->storage, folder, ret_manifest, &problem);
+		/* What nobody asked for by name hides nothing. */
+		if (r == -EBADMSG || r == -EPROTONOSUPPORT)
+			return 1;
+	} else {
+		r = holdings_open(&holdings, search->storage, folder, NULL, &problem);
+		if (r == 0)
+			*ret_manifest = holdings.manifest;
+		holdings.manifest = (struct manifest){ 0 };
+	}
+	if (r < 0)
+		error_move(err, &problem);
+	return r;
 }
 
 static int add_found(struct search *search, const char *folder, bool renamed, struct error *err)
 {
-	struct error damage CLEANUP_ERROR = ERROR_INIT;
+	struct manifest manifest CLEANUP(manifest_done) = { 0 };
 	struct found found = { .folder = folder };
-	struct manifest manifest = { 0 };
-	int r = holdings_read_manifest(search->storage, folder, &manifest, &damage);
-	bool fits;
+	int r = read_manifest(search, folder, renamed, &manifest, err);
 
-	if (r < 0 && r != -EBADMSG) {
-		error_move(err, &damage);
-		return r;
-	}
-	/* A damaged manifest is no reason not to find a folder of that name. */
-	fits = r != 0 ? !renamed && r < 0 : manifest_fits(search, folder, &manifest);
-	if (r == 0) {
-		found.ended = manifest.ended;
-		found.written_us = manifest.written_us;
-		manifest_done(&manifest);
-	}
-	if (fits && buf_append(&search->found, &found, sizeof(found)) < 0)
+	if (r != 0 || !manifest_fits(search, &manifest))
+		return r < 0 ? r : 0;
+	found.ended = manifest.ended;
+	found.guessed = manifest.written_us == 0;
+	found.written_us = manifest.written_us;
+	if (buf_append(&search->found, &found, sizeof(found)) < 0)
 		return error_set(err, ENOMEM, "out of memory");
 	return 0;
 }
@@ -111,6 +130,17 @@ static int not_found(struct search *search, struct error *err)
 	return -ENOENT;
 }
 
+static int print_found(const struct found *found, struct buf *out)
+{
+	char text[CLOCK_TEXT_SIZE];
+
+	if (found->guessed)
+		return buf_printf(out, "%s (without a manifest)", found->folder);
+	clock_format(found->written_us, text);
+	return buf_printf(out, "%s (%s, manifest of %s)", found->folder,
+			  found->ended ? "ended" : "live", text);
+}
+
 static int ambiguous(struct search *search, struct error *err)
 {
 	const struct found *found = (const struct found *)search->found.data;
@@ -119,11 +149,10 @@ static int ambiguous(struct search *search, struct error *err)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < MIN(n, (size_t)LISTED_MAX); i++) {
-		char text[CLOCK_TEXT_SIZE];
-
-		clock_format(found[i].written_us, text);
-		r = buf_printf(&list, "%s%s (%s, manifest of %s)", i != 0 ? ", " : "",
-			       found[i].folder, found[i].ended ? "ended" : "live", text);
+		if (i != 0)
+			r = buf_printf(&list, ", ");
+		if (r == 0)
+			r = print_found(&found[i], &list);
 	}
 	error_set(err, EEXIST, "%s holds %zu databases%s%s", storage_url(search->storage), n,
 		  search->name != NULL ? " named " : "", search->name != NULL ? search->name : "");
@@ -155,26 +184,64 @@ static const struct found *choose(const struct search *search)
 	return NULL;
 }
 
+static bool has_live(const struct search *search)
+{
+	const struct found *found = (const struct found *)search->found.data;
+
+	for (size_t i = 0; i < n_found(search); i++) {
+		if (!found[i].ended && !found[i].guessed)
+			return true;
+	}
+	return false;
+}
+
+/* The folder that is called so; NULL: there is none. It is meant, whatever else is. */
+static const char *exact_folder(const struct search *search)
+{
+	for (size_t i = 0; search->name != NULL && i < search->folders.n; i++) {
+		if (strcmp(search->folders.items[i], search->name) == 0)
+			return search->folders.items[i];
+	}
+	return NULL;
+}
+
+/* Looks for what is called search->name, and sets *ret_folder. */
+static int find(struct search *search, const char **ret_folder, struct error *err)
+{
+	const struct found *chosen;
+	int r;
+
+	*ret_folder = exact_folder(search);
+	if (*ret_folder != NULL)
+		return 0;
+	r = look(search, false, err);
+	/* One that ended may have made room for another, which was renamed to its name. */
+	if (r == 0 && !has_live(search) && search->name != NULL)
+		r = look(search, true, err);
+	if (r < 0)
+		return r;
+	if (search->found.len == 0)
+		return not_found(search, err);
+	chosen = choose(search);
+	if (chosen == NULL)
+		return ambiguous(search, err);
+	*ret_folder = chosen->folder;
+	return 0;
+}
+
 int restore_find(struct storage *storage, const char *name, char **ret_folder, struct error *err)
 {
 	struct search search CLEANUP(search_done) = { .storage = storage, .name = name };
-	const struct found *chosen;
+	const char *folder = NULL;
 	int r;
 
 	if (name == NULL || !id_parse(name, &search.id))
 		memset(&search.id, 0, sizeof(search.id));
 	r = holdings_folders_list(&search.folders, storage, err);
 	if (r == 0)
-		r = look(&search, false, err);
-	if (r == 0 && search.found.len == 0 && name != NULL)
-		r = look(&search, true, err);
+		r = find(&search, &folder, err);
 	if (r < 0)
 		return r;
-	if (search.found.len == 0)
-		return not_found(&search, err);
-	chosen = choose(&search);
-	if (chosen == NULL)
-		return ambiguous(&search, err);
-	*ret_folder = strdup(chosen->folder);
+	*ret_folder = strdup(folder);
 	return *ret_folder != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
 }

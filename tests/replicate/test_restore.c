@@ -684,6 +684,57 @@ static void ambiguous_names_are_listed(void **state)
 	backup_close(&backup);
 }
 
+static void rename_database(struct database *db, const char *name)
+{
+	pthread_mutex_lock(&db->mutex);
+	free(db->name);
+	db->name = strdup(name);
+	pthread_mutex_unlock(&db->mutex);
+}
+
+static void a_database_that_took_the_name_of_an_ended_one_is_meant(void **state)
+{
+	struct backup backup;
+	struct database *first;
+	struct database *second;
+
+	backup_open(&backup, *state);
+	first = backup_add(&backup, "app.db", 1);
+	second = backup_add(&backup, "tmp.db", 2);
+	backup_start(&backup);
+	fake_database_steps(first, 3);
+	fake_database_steps(second, 5);
+	backup_drain(&backup);
+	/* VACUUM INTO tmp.db, which then takes the place of app.db. */
+	first->ended = true;
+	rename_database(second, "app.db");
+	uploader_ring(backup.uploader);
+	backup_drain(&backup);
+	backup_assert_latest(&backup, second);
+	/* The folder's own name means the other one. */
+	char *folder CLEANUP_FREE = NULL;
+	char *found CLEANUP_FREE = NULL;
+
+	assert_non_null(folder = layout_folder("app.db", &first->model.id));
+	MODEL_CHECK(restore_find(backup.reader, folder, &found, &backup.err), &backup.err);
+	assert_string_equal(found, folder);
+	backup_close(&backup);
+}
+
+static void a_database_without_a_manifest_is_found(void **state)
+{
+	struct backup backup;
+	struct database *db;
+
+	backup_open(&backup, *state);
+	db = with_snapshots(&backup);
+	char *key CLEANUP_FREE = key_of(&backup, "manifest", 0);
+
+	MODEL_CHECK(storage_remove(backup.reader, key, &backup.err), &backup.err);
+	backup_assert_latest(&backup, db);
+	backup_close(&backup);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -705,6 +756,8 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(verify_lets_sqlite_check_the_content),
 		UNIT_TEST_IN_FOLDER(the_inventory_tells_what_there_is),
 		UNIT_TEST_IN_FOLDER(ambiguous_names_are_listed),
+		UNIT_TEST_IN_FOLDER(a_database_that_took_the_name_of_an_ended_one_is_meant),
+		UNIT_TEST_IN_FOLDER(a_database_without_a_manifest_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
