@@ -6,6 +6,14 @@
 set -euo pipefail
 
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+venv=$root/build/venv
+# What the tests need beside the build; see scripts/build.
+test_packages=(
+	e2fsprogs git libcmocka-dev python3-django python3-pytest
+	python3-pytest-timeout python3-venv rsync sqlcipher sqlite3 strace
+	tcl-dev
+)
+fuzz_packages=(clang libclang-rt-dev)
 
 message() {
 	printf 'replitedfs: %s\n' "$*" >&2
@@ -85,6 +93,32 @@ apt_update() {
 	[ -z "${apt_updated:-}" ] || return 0
 	apt_updated=1
 	apt-get update -o DPkg::Lock::Timeout=120 </dev/null
+}
+
+# A current SQLite for Python. The tests that want it skip without.
+make_venv() (
+	lock venv
+	[ ! -e "$venv/.complete" ] || return 0
+	! failed_lately "$venv.failed" || return 0
+	message "installing apsw into build/venv"
+	rm -f "$venv.failed"
+	if /usr/bin/python3 -m venv --clear --system-site-packages "$venv" &&
+		"$venv/bin/python" -m pip install --quiet --no-input \
+			--retries 0 --timeout 10 --only-binary :all: apsw; then
+		touch "$venv/.complete"
+	else
+		message "apsw cannot be had: the tests that need it are skipped"
+		touch "$venv.failed"
+	fi
+)
+
+# The Python that runs tests/integration.
+test_python() {
+	if [ -e "$venv/.complete" ]; then
+		echo "$venv/bin/python"
+	else
+		echo /usr/bin/python3
+	fi
 }
 
 # Sets launcher to what a program with sanitizers is started by: the run-time
