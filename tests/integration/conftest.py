@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of the whole-program tests."""
 
+import contextlib
+import functools
 import os
 import pathlib
 import shutil
@@ -17,17 +19,43 @@ from servers import Server
 LOG_LINES = 60  # of what a daemon has logged last
 
 
+def mounting_missing():
+    """Why nothing can be mounted here; None where it can."""
+    if not os.path.exists("/dev/fuse"):
+        return "no /dev/fuse on this machine"
+    if os.geteuid() != 0:
+        return "mounting as an ordinary user is not supported yet"
+    return None
+
+
 def pytest_collection_modifyitems(items):
     """Nothing here works without the device and the right to mount."""
-    reason = None
-    if not os.path.exists("/dev/fuse"):
-        reason = "no /dev/fuse on this machine"
-    elif os.geteuid() != 0:
-        reason = "mounting as an ordinary user is not supported yet"
+    reason = mounting_missing()
     if reason:
         for item in items:
             if {"mounts", "ram_mounts"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@functools.cache
+def passthrough_missing():
+    """Why a mount has no passthrough here; None where it has. Asks one, once."""
+    path = tempfile.mkdtemp(prefix="replitedfs-test-")
+    mount = Mount(path)
+    try:
+        mount.start()
+        capture = mount.status()["capture"]
+    finally:
+        mount.clean_up()
+        shutil.rmtree(path, ignore_errors=True)
+    return None if capture["passthrough"] else capture["why_not"]
+
+
+def need_passthrough():
+    """Skips where there is none."""
+    reason = mounting_missing() or passthrough_missing()
+    if reason:
+        pytest.skip(f"no passthrough: {reason}")
 
 
 @pytest.fixture
@@ -62,23 +90,29 @@ def ram_mounts(ram_folder):
     yield from make_mounts(ram_folder)
 
 
+def end_mount(mount):
+    """Shows, when the test has failed, what a mount has logged, and ends it."""
+    try:
+        print(mount.root, *mount.log().splitlines()[-LOG_LINES:], sep="\n")
+    finally:
+        mount.clean_up()
+
+
 def make_mounts(folder):
     """The body of both."""
     assert os.path.exists(BIN), f"{BIN} is not built"
-    made = []
+    with contextlib.ExitStack() as made:
 
-    def make(name="m", start=True, **options):
-        mount = Mount(folder / name, **options)
-        made.append(mount)
-        if start:
-            mount.start()
-        return mount
+        def make(name="m", start=True, **options):
+            if options.get("capture") == "passthrough":
+                need_passthrough()
+            mount = Mount(folder / name, **options)
+            made.callback(end_mount, mount)
+            if start:
+                mount.start()
+            return mount
 
-    yield make
-    for mount in made:
-        # Shown when the test has failed.
-        print(mount.root, *mount.log().splitlines()[-LOG_LINES:], sep="\n")
-        mount.clean_up()
+        yield make
 
 
 @pytest.fixture
@@ -102,20 +136,21 @@ def small_disk(folder):
 @pytest.fixture
 def follows():
     """Mounts, with their logs compared as they grow: follows(mount) before that is started."""
-    made = []
+    with contextlib.ExitStack() as made:
 
-    def make(mount):
-        made.append(Follow(mount))
-        return made[-1]
+        def make(mount):
+            follow = Follow(mount)
+            made.callback(follow.close)
+            return follow
 
-    yield make
-    for follow in made:
-        follow.close()
+        yield make
 
 
 @pytest.fixture(params=["passthrough", "intercept"])
 def road(request):
-    """Both roads; passthrough falls away where the machine has none."""
+    """Both roads; passthrough is skipped where the machine has none."""
+    if request.param == "passthrough":
+        need_passthrough()
     return request.param
 
 
@@ -145,13 +180,11 @@ def make_programs(request, kind):
     for name in ("mounts", "ram_mounts"):
         if name in request.fixturenames:
             request.getfixturevalue(name)
-    made = []
+    with contextlib.ExitStack() as made:
 
-    def make(*args, **options):
-        program = kind(*args, **options)
-        made.append(program)
-        return program
+        def make(*args, **options):
+            program = kind(*args, **options)
+            made.callback(program.clean_up)
+            return program
 
-    yield make
-    for program in made:
-        program.clean_up()
+        yield make

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The tool `follow`: a running mount's log, compared with its databases as it grows."""
 
+import contextlib
 import json
 import subprocess
 
@@ -56,8 +57,9 @@ class Follow:
         return answer
 
     def close(self):
-        """Its end."""
-        self.process.stdin.close()
+        """Its end; no harm when that was before."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait(20)
 

@@ -222,9 +222,12 @@ class Round:
     def run(self, steps, end):
         """As many as there is time for, and the end of all."""
         self.follow = Follow(self.mount)
-        self.mount.start()
-        self.take(steps, end)
-        self.finish()
+        try:
+            self.mount.start()
+            self.take(steps, end)
+            self.finish()
+        finally:
+            self.follow.close()
 
     def take(self, steps, end):
         """One after the other."""
@@ -561,7 +564,6 @@ class Round:
             assert not status["trouble"], status
         for client in self.idle:
             client.close()
-        self.follow.close()
         self.mount.unmount()
         for database in there:
             assert_captured(self.mount, database.name)
