@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import sqlite3
@@ -114,6 +115,8 @@ class Mount:
             **(env or {}),
         }
         self.pids = []
+        # Those that may be alive, with a pidfd: a pid may be somebody else's later.
+        self._processes = []
 
     # -- life
 
@@ -128,6 +131,9 @@ class Mount:
         done = run_cli(*args, self.dir, env=self.env, check=check, timeout=120)
         if done.returncode == 0:
             self.pids = self._find_pids()
+            for pid in self.pids:
+                with contextlib.suppress(ProcessLookupError):
+                    self._processes.append((pid, os.pidfd_open(pid)))
         return done
 
     def _find_pids(self):
@@ -157,14 +163,14 @@ class Mount:
             assert time.monotonic() < end, f"cannot unmount: {done.stderr}\n{self.log()}"
             time.sleep(0.05)
         wait_for(lambda: not any(map(alive, self.pids)), f"the daemon's end\n{self.log()}", timeout)
+        self._forget_ended()
 
     def kill(self, *pids):
         """kill -9 of processes of this mount (default: all), and waits for their end."""
         victims = pids or self.pids
-        for pid in victims:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        self._send_kill(victims)
         wait_for(lambda: not any(map(alive, victims)), "the killed processes' end")
+        self._forget_ended()
 
     def clean_up(self):
         """Whatever a test left: ends it."""
@@ -178,16 +184,31 @@ class Mount:
                 time.sleep(0.1)
         if mounted_at(self.dir):
             abort_connection(self.dir)
-            for pid in self.pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            self._send_kill()
             subprocess.run(["umount", "-l", str(self.dir)], capture_output=True, check=False)
-        end = time.monotonic() + 40
-        while any(map(alive, self.pids)) and time.monotonic() < end:
-            time.sleep(0.02)
-        for pid in self.pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(AssertionError):
+            wait_for(self._forget_ended, "the daemon's end", 40)
+        self._send_kill()
+        for _, pidfd in self._processes:
+            os.close(pidfd)
+        self._processes.clear()
+
+    def _forget_ended(self):
+        """Whether all have ended."""
+        for process in list(self._processes):
+            poll = select.poll()
+            poll.register(process[1], select.POLLIN)
+            if poll.poll(0):
+                os.close(process[1])
+                self._processes.remove(process)
+        return not self._processes
+
+    def _send_kill(self, pids=None):
+        """To those, or all, that have not ended."""
+        for pid, pidfd in self._processes:
+            if pids is None or pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
     # -- looking at it
 
