@@ -27,22 +27,31 @@ from mount import (
 )
 
 SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "8"))
+FULL_LENGTH = SECONDS >= 60
 N_KILLS = max(20, int(SECONDS * 7))
+N_DEATHS = 30 if FULL_LENGTH else 3
+HALT_S = 10 if FULL_LENGTH else 0
 TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
 INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
+COUNT = "SELECT count(*) FROM t"
 
 # Inserts first, first + 1 … until the stop file is there or SQLite says no.
 WORK = """
 import os
 acked = []
-def work(stop, progress, first, reopen=False):
+def connect(path, pragmas):
     global db
+    db = Database(path, busy_ms=60000)
+    for pragma in pragmas:
+        db.sql(f"PRAGMA {pragma}")
+def work(path, pragmas, stop, progress, first, reopen):
+    connect(path, pragmas)
     i = first
     while not os.path.exists(stop):
         try:
             if reopen and i % 20 == 0:
                 db.close()
-                db = Database(path)
+                connect(path, pragmas)
             db.sql("INSERT INTO t VALUES(?1, randomblob(200))", i)
         except Exception as error:
             return [acked, str(error)]
@@ -66,15 +75,13 @@ def create(clients, path):
 class Worker:
     """A program that inserts numbered rows until it is stopped or fails."""
 
-    def __init__(self, clients, path, folder, first, reopen=False):
+    def __init__(self, clients, path, folder, first, reopen=False, pragmas=()):
         self.progress = pathlib.Path(folder) / f"progress-{first}"
         self.stop_file = pathlib.Path(folder) / f"stop-{first}"
-        self.client = clients(path)
-        self.client.run(f"path = {str(path)!r}")
+        self.client = clients()
         self.client.run(WORK)
-        self.client.send(
-            f"work({str(self.stop_file)!r}, {str(self.progress)!r}, {first}, {reopen})"
-        )
+        files = f"{str(self.stop_file)!r}, {str(self.progress)!r}"
+        self.client.send(f"work({str(path)!r}, {pragmas!r}, {files}, {first}, {reopen})")
 
     def reached(self):
         """The number it inserts next."""
@@ -92,6 +99,12 @@ class Worker:
         self.stop_file.touch()
         return self.client.answer(30)
 
+    def fails(self):
+        """What it has acked when it meets the error that must end it: that the daemon is dead."""
+        done, error = self.client.answer(60)
+        assert "disk I/O" in error or "unable to open" in error, error
+        return done
+
 
 def rows(mount, name="a.db"):
     """The ids in an unmounted database, which must be sound."""
@@ -108,25 +121,32 @@ def test_both_processes_killed_under_load(mounts, clients, folder, road):
     path = mount.dir / "a.db"
     create(clients, path)
     acked = set()
-    for round_number in range(3):
-        workers = [
-            Worker(clients, path, folder, 1_000_000 * (3 * round_number + i + 1), reopen=i == 2)
-            for i in range(3)
+    for round_number in range(N_DEATHS):
+        # At NORMAL a commit makes no call that waits for the daemon; the others sync, and open.
+        first = 1_000_000 + 3_000_000 * round_number
+        quiet = Worker(clients, path, folder, first, pragmas=["synchronous=NORMAL"])
+        others = [
+            Worker(clients, path, folder, first + 1_000_000 * (i + 1), reopen=i == 1)
+            for i in range(2)
         ]
-        for worker in workers:
+        for worker in (quiet, *others):
             worker.wait_for_more()
         mount.kill()
         if road == "passthrough":
-            # The one that never reopens goes on past the dead daemon.
-            with contextlib.suppress(AssertionError):
-                wait_for(lambda: workers[0].reached() % 1_000_000 > 200, "rows", seconds=2)
+            quiet.wait_for_more(100)
         refused = mount.start(check=False)
         assert refused.returncode == 75, refused.stderr
-        assert any(str(worker.client.pid) in refused.stderr for worker in workers), refused.stderr
-        for worker in workers:
-            done, error = worker.stop()
-            acked.update(done)
-            assert error is None or "disk I/O" in error or "unable to open" in error, error
+        pids = [worker.client.pid for worker in (quiet, *others)]
+        assert any(f"pid {pid}" in refused.stderr for pid in pids), refused.stderr
+        if road == "passthrough":
+            done, error = quiet.stop()
+            assert error is None, error
+        else:
+            done = quiet.fails()
+        acked.update(done)
+        for worker in others:
+            acked.update(worker.fails())
+        for worker in (quiet, *others):
             worker.client.kill()
         mount.start()
     client = clients(path)
@@ -148,10 +168,8 @@ def test_daemon_killed_under_load(mounts, clients, folder, road):
         worker = Worker(clients, path, folder, 1_000_000 * (round_number + 1), reopen=True)
         worker.wait_for_more(50)
         mount.kill(mount.daemon)
-        done, error = worker.stop()
-        acked.update(done)
-        # It reopens every 20 rows and cannot miss it, unless it was told to stop before.
-        assert error is None or "disk I/O" in error or "unable to open" in error, error
+        # It reopens every 20 rows and cannot miss it.
+        acked.update(worker.fails())
         with pytest.raises(OSError) as refused:
             os.listdir(mount.dir)
         assert refused.value.errno == 107
@@ -484,8 +502,6 @@ class Accepted:
         self.n += 1
         return True
 
-
-COUNT = "SELECT count(*) FROM t"
 
 
 @pytest.mark.parametrize("hooks", ["", "no-passthrough"], ids=["", "unprivileged"])
