@@ -219,15 +219,21 @@ def test_supervisor_keeps_the_bare_files_locked(mounts, clients):
     assert clients(path).sql("SELECT count(*) FROM t") == [[10]]
 
 
-def test_clients_killed_at_random(mounts, clients, folder, road):
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_clients_killed_at_random(mounts, clients, folder, road, mode):
     """Row 27: many times; the others go on, and nothing they acked is lost."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance = random.Random(seed)
     mount = mounts(capture=road)
     path = mount.dir / "a.db"
-    create(clients, path)
-    chance = random.Random()
+    # Open from its creation on, it stays on the road it is on.
+    keeper = clients(path)
+    keeper.sql(f"PRAGMA journal_mode={mode}")
+    keeper.sql(TABLE)
     survivor = Worker(clients, path, folder, 900_000_000)
     victims = []
-    for i in range(N_KILLS):
+    for i in range(N_KILLS if mode == "WAL" or FULL_LENGTH else 20):
         victims.append(Worker(clients, path, folder, 1_000_000 * (i + 1), reopen=i % 2 == 0))
         if len(victims) < 3:
             continue
@@ -242,33 +248,64 @@ def test_clients_killed_at_random(mounts, clients, folder, road):
         assert error is None, error
         acked.update(done)
         worker.client.run("db.close()")
+    told = mount.status()["upcalls"]["write"] > 0
+    assert told == (road == "intercept"), "not the road meant"
+    keeper.run("db.close()")
     mount.unmount()
     assert not acked - rows(mount)
     assert_captured(mount, "a.db")
 
 
+def wait_until_waiting(*programs):
+    """Until one of them is in a call that the daemon has to answer."""
+
+    def waits():
+        where = [pathlib.Path(f"/proc/{each.pid}/wchan").read_text() for each in programs]
+        return any("request_wait" in place for place in where)
+
+    wait_for(waits, "a program to wait for the daemon")
+
+
 def test_stopped_daemon_goes_on_where_it_was(mounts, clients, folder, road):
-    """Row 28: no error and no loss."""
+    """Row 28: meanwhile passthrough goes on until a barrier, and intercept blocks; no error and no
+    loss."""
     mount = mounts(capture=road)
     path = mount.dir / "a.db"
     create(clients, path)
-    workers = [Worker(clients, path, folder, 1_000_000 * (i + 1), reopen=i == 1) for i in range(2)]
-    for worker in workers:
-        worker.wait_for_more()
+    # No commit syncs, or has a checkpoint behind it.
+    pragmas = ["synchronous=NORMAL", "wal_autocheckpoint=0"]
+    workers = [
+        Worker(clients, path, folder, 1_000_000 * (i + 1), reopen=i == 1, pragmas=pragmas)
+        for i in range(2)
+    ]
+    checkpointer = clients(path)
+    checkpointer.sql("PRAGMA synchronous=OFF")  # else it waits in a sync of the WAL, and all with it
+    checkpointer.sql(COUNT)
     for _ in range(2):
-        stop_process(mount.daemon)
-        try:
-            time.sleep(SECONDS / 4)
-        finally:
-            os.kill(mount.daemon, signal.SIGCONT)
         for worker in workers:
             worker.wait_for_more()
+        stop_process(mount.daemon)
+        try:
+            if road == "passthrough":
+                checkpointer.send("db.sql('PRAGMA wal_checkpoint(PASSIVE)')")
+                wait_until_waiting(checkpointer)
+                wait_until_waiting(workers[1].client)
+                workers[0].wait_for_more()
+            else:
+                wait_until_waiting(*(worker.client for worker in workers))
+            time.sleep(HALT_S)
+        finally:
+            os.kill(mount.daemon, signal.SIGCONT)
+        if road == "passthrough":
+            assert checkpointer.answer()[0][0] == 0
     acked = set()
     for worker in workers:
+        worker.wait_for_more()
         done, error = worker.stop()
         assert error is None, error
         acked.update(done)
-        worker.client.run("db.close()")
+    for client in (checkpointer, *(worker.client for worker in workers)):
+        client.run("db.close()")
     mount.unmount()
     assert not acked - rows(mount)
     assert_captured(mount, "a.db", merged=0)
@@ -282,10 +319,7 @@ def test_hung_clients_of_a_killed_stopped_daemon_are_released(mounts, clients):
     client.many(5, INSERT)
     stop_process(mount.daemon)
     client.send(f"db.sql({INSERT!r})")
-    wait_for(
-        lambda: "request_wait" in pathlib.Path(f"/proc/{client.pid}/wchan").read_text(),
-        "the client to wait",
-    )
+    wait_until_waiting(client)
     mount.kill(mount.daemon)
     with pytest.raises(ClientError, match="disk I/O"):
         client.answer(20)
