@@ -337,9 +337,9 @@ def try_to_unmount(mount):
     )
 
 
-def test_unmount_while_busy_changes_nothing(mounts, clients):
+def test_unmount_while_busy_changes_nothing(mounts, clients, road):
     """EBUSY, and the programs go on."""
-    mount = mounts()
+    mount = mounts(capture=road)
     create(clients, mount.dir / "a.db")
     client = clients(mount.dir / "a.db")
     client.sql("BEGIN IMMEDIATE")
@@ -353,10 +353,31 @@ def test_unmount_while_busy_changes_nothing(mounts, clients):
     assert report["txid"] == 3
 
 
+def test_a_lazy_unmount_serves_those_who_are_there(mounts, clients, road):
+    """Until they leave; the folder is taken as long as that."""
+    mount = mounts(capture=road)
+    create(clients, mount.dir / "a.db")
+    client = clients(mount.dir / "a.db")
+    client.sql("BEGIN IMMEDIATE")
+    client.many(5, INSERT)
+    subprocess.run(["umount", "-l", str(mount.dir)], check=True)
+    refused = mount.start(check=False)
+    assert refused.returncode == 75 and "already served by pid" in refused.stderr, refused.stderr
+    client.sql("COMMIT")
+    client.many(5, INSERT)
+    client.run("db.close()")
+    client.close()
+    wait_for(lambda: not any(map(alive, mount.pids)), "the end of both processes")
+    report = assert_captured(mount, "a.db", merged=0)
+    assert report["txid"] == 8
+    mount.start()
+    assert clients(mount.dir / "a.db").sql(COUNT) == [[10]]
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_stop_with_an_open_transaction_waits_and_says_for_whom(mounts, clients, name):
+def test_stop_with_an_open_transaction_waits_and_says_for_whom(mounts, clients, road, name):
     """It keeps serving until they leave, and ends by itself then."""
-    mount = mounts()
+    mount = mounts(capture=road)
     create(clients, mount.dir / "a.db")
     client = clients(mount.dir / "a.db")
     client.sql("BEGIN IMMEDIATE")
@@ -376,9 +397,9 @@ def test_stop_with_an_open_transaction_waits_and_says_for_whom(mounts, clients, 
     assert report["txid"] == 8
 
 
-def test_double_mount_is_refused_with_the_pid(mounts, clients):
+def test_double_mount_is_refused_with_the_pid(mounts, clients, road):
     """Nothing changes for those who use the first."""
-    mount = mounts()
+    mount = mounts(capture=road)
     create(clients, mount.dir / "a.db")
     client = clients(mount.dir / "a.db")
     done = mount.start(check=False)
@@ -389,9 +410,9 @@ def test_double_mount_is_refused_with_the_pid(mounts, clients):
     assert len(mounted_at(mount.dir)) == 1
 
 
-def test_no_process_is_left_after_an_unmount(mounts, clients):
+def test_no_process_is_left_after_an_unmount(mounts, clients, road):
     """The daemon, its supervisor, their children: all gone, and no mount."""
-    mount = mounts()
+    mount = mounts(capture=road)
     create(clients, mount.dir / "a.db")
     family = set(mount.pids)
     for pid in mount.pids:
@@ -402,9 +423,10 @@ def test_no_process_is_left_after_an_unmount(mounts, clients):
     assert not os.listdir(mount.sockets), "a socket is left"
 
 
-def test_killed_daemon_leaves_nothing_in_the_kernel(mounts, clients):
-    """kill -9 while it has work and holds files of its own mount: nobody stays in D state."""
-    mount = mounts()
+def test_killed_daemon_leaves_nothing_in_the_kernel(mounts, clients, road):
+    """kill -9 while it has work and holds files of its own mount: nobody stays in D state, and
+    the next mount replaces the dead one."""
+    mount = mounts(capture=road)
     create(clients, mount.dir / "a.db")
     client = clients(mount.dir / "a.db")
     client.send(f"db.many(100000, {INSERT!r})")
@@ -412,6 +434,8 @@ def test_killed_daemon_leaves_nothing_in_the_kernel(mounts, clients):
     mount.kill()  # waits until they are gone
     client.kill()
     assert client.process.returncode == -9
+    mount.start()
+    assert clients(mount.dir / "a.db").sql(COUNT)[0][0] >= 10
 
 
 # -- damage and full disks
