@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "replicate/delta.h"
 #include "replicate/page.h"
 
 #include <errno.h>
@@ -13,7 +12,7 @@ void batch_done(struct batch *batch)
 	walmap_done(&batch->pending);
 	free(batch->page);
 	free(batch->before);
-	free(batch->pagelog.delta);
+	pagelog_done(&batch->pagelog);
 	free(batch->changes);
 }
 
@@ -22,17 +21,12 @@ int batch_init(struct batch *batch, struct database *db, struct error *err)
 	*batch = (struct batch){
 		.db = db,
 		.extent = db->log.extent,
-		.pagelog = {
-			.log = &db->log,
-			.delta = malloc(delta_max_len(PAGE_SIZE_MAX)),
-			.checksum = db->log.position.checksum,
-		},
 		.page = malloc(PAGE_SIZE_MAX),
 		.before = malloc(PAGE_SIZE_MAX),
 	};
-	if (batch->page == NULL || batch->before == NULL || batch->pagelog.delta == NULL)
+	if (batch->page == NULL || batch->before == NULL)
 		return error_set(err, ENOMEM, "out of memory");
-	return 0;
+	return pagelog_init(&batch->pagelog, &db->log, err);
 }
 
 /* The hash of pgno before the transaction at hand; it exists then. */

@@ -2,7 +2,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "replicate/database_journal.h"
-#include "replicate/delta.h"
 #include "replicate/page.h"
 #include "replicate/pagelog.h"
 #include "replicate/view.h"
@@ -50,15 +49,10 @@ static int log_differences(struct view *view, struct error *err)
 		.after = view->extent,
 		.mark = view_mark(view),
 	};
-	uint8_t *delta CLEANUP_FREE = malloc(delta_max_len(PAGE_SIZE_MAX));
-	struct pagelog pagelog = {
-		.log = &db->log,
-		.page_size = view->extent.page_size,
-		.delta = delta,
-		.flags = RECORD_UNDOABLE,
-	};
-	int r = delta != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
+	struct pagelog pagelog CLEANUP(pagelog_done) = { 0 };
+	int r = pagelog_init(&pagelog, &db->log, err);
 
+	pagelog.page_size = view->extent.page_size;
 	txlog_begin(&db->log, &header);
 	for (uint32_t pgno = 1; r == 0 && pgno <= view->extent.n_pages; pgno++) {
 		if (pgno != lock_page)

@@ -2,6 +2,26 @@
 #include "replicate/pagelog.h"
 
 #include "replicate/delta.h"
+#include "replicate/page.h"
+
+#include <errno.h>
+
+int pagelog_init(struct pagelog *pagelog, struct txlog *log, struct error *err)
+{
+	*pagelog = (struct pagelog){
+		.log = log,
+		.delta = malloc(delta_max_len(PAGE_SIZE_MAX)),
+		.flags = RECORD_UNDOABLE,
+		.checksum = log->position.checksum,
+	};
+	return pagelog->delta != NULL ? 0 : error_set(err, ENOMEM, "out of memory");
+}
+
+void pagelog_done(struct pagelog *pagelog)
+{
+	free(pagelog->delta);
+	pagelog->delta = NULL;
+}
 
 int pagelog_change(struct pagelog *pagelog, const struct page_change *change, struct error *err)
 {

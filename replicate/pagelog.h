@@ -5,17 +5,21 @@
 #include "replicate/txlog.h"
 
 /*
- * The pages of one record on their way into the log: how each is held, what that
+ * The pages of a record on their way into the log: how each is held, what that
  * means for undoing the record, and the checksum after it. Between txlog_begin()
- * and txlog_end().
+ * and txlog_end(). Used by one thread, with the database's mutex held.
  */
 struct pagelog {
 	struct txlog *log;
-	uint32_t page_size; /* of the pages */
-	uint8_t *delta;	    /* room for delta_max_len(page_size) */
+	uint32_t page_size; /* of the pages; to be set by who logs them */
+	uint8_t *delta;	    /* scratch: room for any page's difference */
 	uint32_t flags;	    /* of the record, for txlog_end() */
-	uint64_t checksum;  /* after the pages so far */
+	uint64_t checksum;  /* after the pages so far, if none that changed is left out */
 };
+
+/* For records that build on the position of log, which must outlive it. 0 or -ENOMEM. */
+int pagelog_init(struct pagelog *pagelog, struct txlog *log, struct error *err) MUST_CHECK;
+void pagelog_done(struct pagelog *pagelog);
 
 struct page_change {
 	uint32_t pgno;

@@ -5,7 +5,6 @@
 #include "base/file.h"
 #include "replicate/candidates.h"
 #include "replicate/database_journal.h"
-#include "replicate/delta.h"
 #include "replicate/page.h"
 #include "replicate/pagelog.h"
 
@@ -28,19 +27,14 @@ static int rollback_init(struct rollback *rollback, struct database *db, enum re
 	*rollback = (struct rollback){
 		.db = db,
 		.kind = kind,
-		.pagelog = {
-			.log = &db->log,
-			.delta = malloc(delta_max_len(PAGE_SIZE_MAX)),
-			.flags = RECORD_UNDOABLE,
-			.checksum = db->log.position.checksum,
-		},
 		.page = malloc(PAGE_SIZE_MAX),
 		.page_before = malloc(PAGE_SIZE_MAX),
 	};
 	r = candidates_init(&rollback->pages, db, err);
-	if (r == 0 && (rollback->page == NULL || rollback->page_before == NULL ||
-		       rollback->pagelog.delta == NULL))
+	if (r == 0 && (rollback->page == NULL || rollback->page_before == NULL))
 		r = error_set(err, ENOMEM, "out of memory");
+	if (r == 0)
+		r = pagelog_init(&rollback->pagelog, &db->log, err);
 	return r;
 }
 
@@ -49,7 +43,7 @@ static void rollback_done(struct rollback *rollback)
 	candidates_done(&rollback->pages);
 	free(rollback->page);
 	free(rollback->page_before);
-	free(rollback->pagelog.delta);
+	pagelog_done(&rollback->pagelog);
 }
 
 /*
