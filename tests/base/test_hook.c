@@ -15,14 +15,13 @@ static void without_the_variable_nothing_is_enabled(void **state)
 {
 	set(NULL);
 	assert_false(hook_enabled("a"));
-	assert_int_equal(hook_number("a", 7), 7);
 	set("");
 	assert_false(hook_enabled("a"));
 }
 
 static void whole_names_are_found(void **state)
 {
-	set("fail_sync,delay=5,last");
+	set("fail_sync,delay,last");
 	assert_true(hook_enabled("fail_sync"));
 	assert_true(hook_enabled("delay"));
 	assert_true(hook_enabled("last"));
@@ -32,23 +31,11 @@ static void whole_names_are_found(void **state)
 	assert_false(hook_enabled("lastly"));
 }
 
-static void numbers_are_read_or_the_fallback_is_given(void **state)
-{
-	set("a=12,b=-3,c=x,d=4x,e,f=");
-	assert_int_equal(hook_number("a", 7), 12);
-	assert_int_equal(hook_number("b", 7), -3);
-	assert_int_equal(hook_number("c", 7), 7);
-	assert_int_equal(hook_number("d", 7), 7);
-	assert_int_equal(hook_number("e", 7), 7);
-	assert_int_equal(hook_number("f", 7), 7);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_the_variable_nothing_is_enabled),
 		cmocka_unit_test(whole_names_are_found),
-		cmocka_unit_test(numbers_are_read_or_the_fallback_is_given),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
