@@ -24,9 +24,5 @@ void hash_stream_reset(struct hash_stream *stream);
 void hash_stream_update(struct hash_stream *stream, const void *data, size_t len);
 uint64_t hash_stream_value(const struct hash_stream *stream);
 void hash_stream_free(struct hash_stream *stream);
-static inline void hash_stream_cleanup(struct hash_stream **stream)
-{
-	hash_stream_free(*stream);
-}
 
 #endif

@@ -26,7 +26,8 @@ char *database_name(struct database *db)
 	return strdup(db->name);
 }
 
-enum database_mode database_mode(struct database *db)
+/* Reads the header: blocks for one pread, outside any lock. */
+static enum database_mode read_mode(struct database *db)
 {
 	uint8_t bytes[PAGE_HEADER_LEN];
 	struct page_header header;
@@ -46,7 +47,7 @@ enum database_mode database_mode(struct database *db)
 
 bool database_cached_is_faster(struct database *db)
 {
-	enum database_mode mode = database_mode(db);
+	enum database_mode mode = read_mode(db);
 	int fd CLEANUP_FD = -1;
 	struct stat st;
 
@@ -319,7 +320,7 @@ int database_sync_log(struct database *db, struct error *err)
 
 int database_status(struct database *db, struct database_status *ret_status, struct error *err)
 {
-	enum database_mode mode = database_mode(db);
+	enum database_mode mode = read_mode(db);
 
 	LOCK_SCOPE(&db->mutex);
 	*ret_status = (struct database_status){

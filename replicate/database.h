@@ -44,9 +44,6 @@ const struct id *database_id(const struct database *db);
 /* The name, relative to the mount; a copy for the caller to free, or NULL. */
 char *database_name(struct database *db);
 
-/* Reads the header (blocks for one pread, outside any lock). */
-enum database_mode database_mode(struct database *db);
-
 /*
  * Whether the kernel's page cache, with writes through the daemon, is the faster
  * road for X: it is in rollback-journal mode, as its header says or, where that

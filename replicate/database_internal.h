@@ -163,8 +163,6 @@ uint64_t database_page_hash(void *db, uint32_t pgno);
 /* capture.c: takes in what has been committed. 0 or -errno; mutex held. */
 int capture_catch_up(struct database *db, struct error *err) MUST_CHECK;
 
-/* The number of transactions the last catch-up took in is counted here. */
-
 /*
  * compare.c: hashes the whole current state and logs one merged transaction
  * when it differs from the position; clears suspect. For a database without a
@@ -178,13 +176,6 @@ int compare_all(struct database *db, struct error *err) MUST_CHECK;
  * as at the end of a checkpoint: compares that alone.
  */
 int compare_main(struct database *db, struct error *err) MUST_CHECK;
-
-/*
- * exact.c: page pgno of the current position into page (zeros beyond the end).
- * 0; 1 = the right version is nowhere to be found; mutex held.
- */
-int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page,
-		    struct error *err) MUST_CHECK;
 
 /* recover.c: brings log and content together, unless somebody has it open already. */
 int recover_database(struct database *db, struct error *err) MUST_CHECK;

@@ -5,7 +5,11 @@
 
 #include <errno.h>
 
-int exact_read_page(struct database *db, uint32_t pgno, uint8_t *page, struct error *err)
+/*
+ * Reads page pgno of the current position to page: zeros beyond the end. 0; 1 = the
+ * right version is nowhere to be found; -errno.
+ */
+static int read_page(struct database *db, uint32_t pgno, uint8_t *page, struct error *err)
 {
 	struct extent extent = db->log.extent;
 	const struct walmap_entry *entry = walmap_find(&db->tail.map, pgno);
@@ -47,8 +51,7 @@ static int read_pages(struct database *db, const struct request *request, struct
 {
 	for (uint32_t i = 0; i < request->n; i++) {
 		uint32_t pgno = request->numbers != NULL ? request->numbers[i] : request->first + i;
-		int r = exact_read_page(db, pgno, request->pages + (size_t)i * request->page_size,
-					err);
+		int r = read_page(db, pgno, request->pages + (size_t)i * request->page_size, err);
 
 		if (r != 0)
 			return r;

@@ -13,14 +13,10 @@ bool page_header_parse(const uint8_t *bytes, struct page_header *ret_header)
 	if (memcmp(bytes, PAGE_MAGIC, PAGE_MAGIC_LEN) != 0)
 		return false;
 	ret_header->page_size = size == 1 ? PAGE_SIZE_MAX : size;
-	ret_header->write_version = bytes[18];
 	ret_header->read_version = bytes[19];
-	ret_header->change_counter = be32_get(bytes + 24);
-	ret_header->schema_cookie = be32_get(bytes + 40);
-	/* The size is only meant when the writer also set "version valid for". */
-	ret_header->n_pages = be32_get(bytes + 92) == ret_header->change_counter ?
-				      be32_get(bytes + 28) :
-				      0;
+	/* The size is only meant when "version valid for" is the change counter. */
+	ret_header->n_pages = be32_get(bytes + 92) == be32_get(bytes + 24) ? be32_get(bytes + 28) :
+									     0;
 	return page_size_valid(ret_header->page_size);
 }
 

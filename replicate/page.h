@@ -26,10 +26,7 @@
 struct page_header {
 	uint32_t page_size;	/* bytes */
 	uint32_t n_pages;	/* 0 when the header does not say (older writers) */
-	uint32_t change_counter;
-	uint32_t schema_cookie;
-	uint8_t write_version;	/* 1 rollback journal, 2 WAL */
-	uint8_t read_version;
+	uint8_t read_version;	/* 1 rollback journal, 2 WAL */
 };
 
 /* Whether size is a power of two SQLite can use as a page size. */

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 
+#define ATTEMPTS 8 /* with clients that restart the WAL meanwhile */
+
 int view_init(struct view *view, struct database *db, struct error *err)
 {
 	*view = (struct view){
@@ -231,7 +233,7 @@ int view_take(struct view *view, struct error *err)
 	int r = 1;
 
 	database_open_wal(view->db);
-	for (int i = 0; i < VIEW_ATTEMPTS && r == 1; i++)
+	for (int i = 0; i < ATTEMPTS && r == 1; i++)
 		r = view->main_only ? take_main(view, err) : take_once(view, err);
 	return r;
 }

@@ -14,8 +14,6 @@
  *
  * Used by one thread, with the database's mutex held and the database loaded.
  */
-#define VIEW_ATTEMPTS 8
-
 struct view {
 	struct database *db;	/* not owned */
 	struct extent extent;

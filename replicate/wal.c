@@ -129,12 +129,9 @@ enum {
 	INDEX_IS_INIT = 12,
 	INDEX_PAGE_SIZE = 14,
 	INDEX_MAX_FRAME = 16,
-	INDEX_N_PAGES = 20,
-	INDEX_FRAME_SUM = 24,
 	INDEX_SALT = 32,
 	INDEX_SUM = 40,
 	INDEX_BACKFILL = 96,
-	INDEX_BACKFILL_ATTEMPTED = 128,
 };
 
 /* The header's own checksum uses native words, as the whole file does. */
@@ -166,13 +163,9 @@ enum wal_index_state wal_index_parse(const uint8_t *bytes, bool accept_first,
 	*ret_index = (struct wal_index){
 		.page_size = size,
 		.max_frame = native32_get(bytes + INDEX_MAX_FRAME),
-		.n_pages = native32_get(bytes + INDEX_N_PAGES),
-		.frame_sum = { native32_get(bytes + INDEX_FRAME_SUM),
-			       native32_get(bytes + INDEX_FRAME_SUM + 4) },
 		.salt1 = be32_get(bytes + INDEX_SALT),
 		.salt2 = be32_get(bytes + INDEX_SALT + 4),
 		.n_backfill = native32_get(bytes + INDEX_BACKFILL),
-		.n_backfill_attempted = native32_get(bytes + INDEX_BACKFILL_ATTEMPTED),
 	};
 	/* Before the first commit the page size is not yet known. */
 	if (ret_index->max_frame != 0 && !page_size_valid(ret_index->page_size))

@@ -103,12 +103,9 @@ static inline uint32_t wal_n_frames(uint32_t page_size, uint64_t size)
 struct wal_index {
 	uint32_t page_size;
 	uint32_t max_frame; /* the last frame of the last published commit */
-	uint32_t n_pages;   /* database size after it */
 	uint32_t salt1;
 	uint32_t salt2;
-	struct wal_sum frame_sum; /* of frame max_frame */
 	uint32_t n_backfill; /* frames that are in the database file already */
-	uint32_t n_backfill_attempted;
 };
 
 enum wal_index_state {

@@ -47,12 +47,8 @@ static void check_valid(const uint8_t *head, const struct wal_index *index)
 	FUZZ_CHECK(memcmp(sum, head + SUM_OFFSET, sizeof(sum)) == 0);
 	FUZZ_CHECK(index->max_frame == 0 || page_size_valid(index->page_size));
 	FUZZ_CHECK(index->max_frame == native32_get(head + 16));
-	FUZZ_CHECK(index->n_pages == native32_get(head + 20));
-	FUZZ_CHECK(index->frame_sum.s0 == native32_get(head + 24));
-	FUZZ_CHECK(index->frame_sum.s1 == native32_get(head + 28));
 	FUZZ_CHECK(index->salt1 == be32_get(head + 32) && index->salt2 == be32_get(head + 36));
 	FUZZ_CHECK(index->n_backfill == native32_get(head + 96));
-	FUZZ_CHECK(index->n_backfill_attempted == native32_get(head + 128));
 }
 
 /* The second copy only says whether the first one is being written. */
