@@ -53,9 +53,9 @@ int catalog_open(const struct catalog_options *options, struct catalog **ret_cat
 
 /*
  * Walks the backing folder while nobody uses it: finds its databases, hashes
- * new ones, and brings every known one's log and content together (DESIGN
- * "After a crash"). Blocks long, about a second a gigabyte when there is no
- * clean mark. 0 or -errno.
+ * new ones, and brings every known one's log and content together (recover.c says
+ * how). Blocks long, about a second a gigabyte when there is no clean mark. 0 or
+ * -errno.
  */
 int catalog_recover(struct catalog *catalog, struct error *err) MUST_CHECK;
 

@@ -53,7 +53,7 @@ struct database {
 	bool loaded;
 	unsigned n_open[DATABASE_N_FILES];
 	bool index_visible; /* the clients' -shm is the backing one, and theirs */
-	bool index_on_disk; /* it is the backing one; perhaps left by others (FACTS B4) */
+	bool index_on_disk; /* it is the backing one; perhaps left by others */
 	bool suspect;	    /* compare all pages at the next quiet moment */
 	bool lost;	    /* the WAL went past the capture: catching up is comparing */
 	bool wal_ends;	    /* its last client is closing: what it publishes is captured */
@@ -97,7 +97,10 @@ static inline bool database_in_use(const struct database *db)
 		       db->n_open[DATABASE_JOURNAL] != 0;
 }
 
-/* Whether the WAL-index is there, is seen, and is what the clients go by (FACTS B4). */
+/*
+ * Whether the WAL-index is there, is seen, and is what the clients go by: one that a
+ * crash left stays as it was while a client with exclusive locking keeps its own.
+ */
 static inline bool database_index_trusted(const struct database *db)
 {
 	return db->n_open[DATABASE_SHM] != 0 && db->index_visible;

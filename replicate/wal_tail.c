@@ -84,8 +84,8 @@ static bool same_salts(const struct wal_mark_state *state, uint32_t salt1, uint3
 
 /*
  * The WAL has other salts than we followed. Usually a restart: begin at its
- * start. The generation before the last comes back when a TRUNCATE checkpoint
- * dies between its new header and the truncation (FACTS B12).
+ * start. The salts before the last come back when a TRUNCATE checkpoint dies
+ * between its new header and the truncation.
  */
 static enum tail_news follow_generation(struct wal_tail *tail, uint32_t page_size, uint32_t salt1,
 					uint32_t salt2, bool *ret_unannounced)

@@ -42,6 +42,10 @@ struct wal_mark_state {
 };
 
 /*
+ * Frames outside the checksum chain: to undo a savepoint SQLite (3.40.1 to 3.49.2)
+ * may leave zero salts in frames that its live connections go on reading; whoever
+ * recovers the WAL drops them and all behind them.
+ *
  * Invariants: 1. page_size 0 = no WAL is followed, captured is 0 and map empty.
  * 2. map holds the newest of frames 1 … captured of each page, or is empty and
  * the database file has them all.
@@ -52,11 +56,11 @@ struct wal_tail {
 	int index_fd; /* X-shm, or -1 */
 	uint32_t page_size;
 	struct wal_mark_state now;
-	struct wal_mark_state previous; /* the generation before (FACTS B12); captured 0 = none */
+	struct wal_mark_state previous; /* of the salts before, which may come back; captured 0 = none */
 	struct walmap map;
 	bool synced;	    /* the WAL was synced since the last truncation of the database */
-	bool outside;	    /* captured what SQLite's recovery would drop (FACTS B1) */
-	unsigned n_odd;	    /* looks, up to 2, since nBackfill is beyond mxFrame (FACTS B11) */
+	bool outside;	    /* captured what SQLite's recovery would drop: see below */
+	unsigned n_odd;	    /* looks, up to 2, since nBackfill is beyond mxFrame */
 };
 
 enum tail_news {
@@ -118,7 +122,7 @@ bool wal_tail_goes_on(const struct wal_tail *tail);
 
 /*
  * Whether, behind the captured frames, the WAL goes on with frames that SQLite
- * has cut out of the checksum chain though it reads them (FACTS B1): only to be
+ * has cut out of the checksum chain though it reads them: only to be
  * asked where the commit frame is the commit, at a truncation of the database.
  */
 bool wal_tail_chain_broken(const struct wal_tail *tail);

@@ -164,7 +164,7 @@ static void page_size_changed(void **state)
 	engine_expect(f, "z.db", 0, 1);
 }
 
-/* FACTS B1: published frames outside the checksum chain. */
+/* Published frames outside the checksum chain. */
 static void savepoint_undo_breaks_the_chain(void **state)
 {
 	struct engine *f = *state;
@@ -237,7 +237,7 @@ static void padding_frames_are_no_transactions(void **state)
 	}
 }
 
-/* Leaves frames in the WAL that are outside the checksum chain (FACTS B1). */
+/* Leaves frames in the WAL that are outside the checksum chain. */
 static void break_the_chain(sqlite3 *db)
 {
 	engine_run(db, "PRAGMA journal_mode=WAL; PRAGMA cache_size=10; PRAGMA synchronous=OFF; "
@@ -261,7 +261,7 @@ static void a_broken_chain_is_cut_off_by_a_crash(void **state)
 	assert_int_equal(engine_catch_up(f, "cut.db"), 0);
 	engine_abandon(db);
 	db = engine_db(f, "cut.db");
-	/* Nothing shows how far its WAL goes (FACTS B4). */
+	/* Nothing shows how far its WAL goes: its index is in its own memory. */
 	engine_run(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=OFF");
 	for (int i = 0; i < 20; i++)
 		engine_run(db, "UPDATE t SET b=randomblob(3000) WHERE a=%d", i);
@@ -629,7 +629,7 @@ static void transactions_of_all_sizes_around_a_stretch(void **state)
 	handmade_close(&made);
 }
 
-/* FACTS B5: -shm is gone, -wal is not; all of it is in the database. */
+/* -shm is gone, -wal is not; all of it is in the database. */
 static void a_wal_left_after_the_last_checkpoint_is_not_taken_in_again(void **state)
 {
 	struct engine *f = *state;

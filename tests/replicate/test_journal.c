@@ -89,7 +89,7 @@ static void segments_follow_at_sectors(void **state)
 	EXPECT(&made, NULL, 1, 2, 3);
 }
 
-/* FACTS B3: pages may be in the database before the header of their segment is synced. */
+/* Pages may be in the database before the header of their segment is synced. */
 static void an_unsynced_segment_goes_to_the_end(void **state)
 {
 	struct made made = made_new();

@@ -71,7 +71,7 @@ static void pages_from_the_freelist_have_no_record(void **state)
 	engine_expect(f, "f.db", 23, 0);
 }
 
-/* FACTS B3: a rollback leaves pages changed that the freelist had given out. */
+/* A rollback leaves pages changed that the freelist had given out. */
 static void a_rollback_may_leave_free_pages_changed(void **state)
 {
 	struct engine *f = *state;
@@ -138,7 +138,7 @@ static void a_file_longer_than_its_header_says(void **state)
 	engine_expect(f, "long.db", 0, 0);
 }
 
-/* FACTS B10: the page size changes without a mode change. */
+/* The page size changes without a mode change. */
 static void a_page_size_changes_in_rollback_mode(void **state)
 {
 	struct engine *f = *state;
@@ -171,7 +171,7 @@ static void exclusive_locking_keeps_the_journal(void **state)
 	engine_expect(f, "e.db", 51, 0);
 }
 
-/* FACTS B8: commits that no barrier shows, among others. */
+/* Commits that no barrier shows, among others. */
 static void unseen_commits_are_made_up_for(void **state)
 {
 	struct engine *f = *state;
@@ -520,7 +520,7 @@ static void unseen_commits_before_a_journal_that_is_not_synced(void **state)
 	equals(f, "q.db");
 }
 
-/* FACTS B7, and then a commit that no journal tells of. */
+/* Its writer dies before that is synced; then a commit that no journal tells of. */
 static void unseen_commits_behind_a_header_that_was_kept(void **state)
 {
 	struct engine *f = *state;

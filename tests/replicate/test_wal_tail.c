@@ -123,7 +123,7 @@ static void the_index_says_what_is_published(void **state)
 	expect_look(f, true, TAIL_FRAMES, 5);
 }
 
-/* FACTS B6: the copies never agree again. */
+/* The copies never agree again. */
 static void a_writer_that_died_between_the_copies_blocks_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -139,7 +139,7 @@ static void a_writer_that_died_between_the_copies_blocks_nothing(void **state)
 	expect_look(f, true, TAIL_FRAMES, 1);
 }
 
-/* FACTS B1: they are published, whatever their salts. */
+/* They are published, whatever their salts. */
 static void frames_outside_the_chain_count_when_published(void **state)
 {
 	struct fixture *f = *state;
@@ -208,7 +208,7 @@ static void an_unannounced_restart_is_suspect(void **state)
 	assert_true(f->unannounced);
 }
 
-/* FACTS B12: a TRUNCATE checkpoint that died brings the old salts back. */
+/* A TRUNCATE checkpoint that died brings the old salts back. */
 static void salts_that_come_back_are_suspect(void **state)
 {
 	struct fixture *f = *state;
@@ -280,7 +280,7 @@ static void an_overwritten_last_frame_is_suspect(void **state)
 	expect_look(f, false, TAIL_SUSPECT, 3);
 }
 
-/* FACTS B11: asked for once, not at every second look. */
+/* Asked for once, not at every second look. */
 static void backfill_beyond_the_end_is_suspect_once(void **state)
 {
 	struct fixture *f = *state;

@@ -60,7 +60,7 @@ static inline void walfile_rewind(struct walfile *wal, uint32_t n, struct wal_su
 	wal->sum = sum;
 }
 
-/* Takes the last frame out of the checksum chain (FACTS B1). */
+/* Takes the last frame out of the checksum chain. */
 static inline void walfile_zero_salts(struct walfile *wal, uint32_t frame)
 {
 	static const uint8_t zero[16];
