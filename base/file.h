@@ -59,7 +59,11 @@ int file_make_dir(int dir_fd, const char *path, mode_t mode, struct error *err) 
  */
 bool file_times_fine(int dir_fd) MUST_CHECK;
 
-/* Sets an OFD lock of type (F_RDLCK, F_WRLCK, F_UNLCK) without waiting. */
+/*
+ * Sets an OFD lock of type (F_RDLCK, F_WRLCK, F_UNLCK) on len bytes at start, 0: to
+ * whatever end, without waiting. 0; -EAGAIN or -EACCES: another holds one that
+ * excludes it; another -errno.
+ */
 int file_lock(int fd, short type, off_t start, off_t len) MUST_CHECK;
 
 /*

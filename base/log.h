@@ -5,9 +5,10 @@
 #include "base/error.h"
 
 /*
- * One line an event: time, level, then key=value context. Only top loops,
- * fuse/ and app/ log; libraries return errors. A failure that repeats is logged
- * when it starts, when it changes and when it ends (struct log_repeat).
+ * One line an event: time, level, then key=value context. Who can return an error
+ * does that. Top loops, fuse/ and app/ log; in replicate/ what happens to one
+ * database, or in one thread, while all else goes on. A failure that repeats is
+ * logged when it starts, when it changes and when it ends (struct log_repeat).
  * Callable from every thread; a line is written by one write(2).
  */
 enum log_level {

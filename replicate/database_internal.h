@@ -35,12 +35,17 @@ struct journal_state {
 
 /*
  * Invariants:
- * 1. hashes describe log.position whenever mutex is free and loaded is set.
- * 2. loaded is set while a client has a file open; only then do main_fd, tail's
- *    files, hashes and cache hold anything.
+ * 1. hashes describe log.position whenever mutex is free and loaded is set, unless
+ *    suspect is set.
+ * 2. loaded is set while a client has a file open, from before the database ended;
+ *    else only within one hold of mutex. Only then do main_fd, journal.fd, tail,
+ *    hashes and cache hold anything.
  * 3. position.generation 0: not captured yet (for instance a hot journal).
- * Lock: mutex guards everything but refs, catalog, id and state_path. It may be
- * taken with catalog's mutex held, never the other way round.
+ * Lock: mutex guards all but what never changes (catalog, id, state_path), refs,
+ * written, which has a mutex of its own, what log's readers see, which is log's
+ * mutex's, and the tailer's fields. name is changed with catalog's mutex held too, so
+ * that either will do to read it. mutex may be taken with catalog's held, never the
+ * other way round.
  */
 struct database {
 	atomic_uint refs;
@@ -111,13 +116,19 @@ static inline const struct catalog_options *database_options(const struct databa
 	return catalog_get_options(db->catalog);
 }
 
-/* database_life.c */
+/*
+ * database_life.c: a database with one reference, its log open, not in the catalog
+ * yet. 0 or -errno.
+ */
 int database_new(struct catalog *catalog, const struct id *id, const char *name,
 		 struct database **ret_db, struct error *err) MUST_CHECK;
 /* Tells the observer; to be called by whoever has published a record or a generation. */
 void database_changed(struct database *db);
 
-/* The fixed read buffer of capture: a pool, so that it is not one per database. */
+/*
+ * catalog.c. A read buffer of CATALOG_BUFFER_LEN bytes, or NULL; from a pool, so that
+ * it is not one per database.
+ */
 uint8_t *catalog_buffer_get(struct catalog *catalog);
 void catalog_buffer_put(struct catalog *catalog, uint8_t *buffer); /* NULL is fine */
 /* done of total bytes of the database called name are hashed: tells whom it concerns. */
@@ -137,8 +148,16 @@ void database_open_wal(struct database *db);
  */
 int database_read_main(const struct database *db, uint32_t page_size, uint32_t pgno, uint8_t *page,
 		       struct error *err) MUST_CHECK;
+/*
+ * Opens what work on the database needs, unless it is loaded, and follows the WAL
+ * from where the log has it. Sets suspect where the page hashes, or the WAL, are not
+ * those of the log's end. Blocks for the reading of the WAL's frame headers. 0 or
+ * -errno: nothing is loaded then.
+ */
 int database_load(struct database *db, struct error *err) MUST_CHECK;
+/* Lets go of all that. What the WAL lost to the capture stays suspect. */
 void database_unload(struct database *db);
+/* How the files of db, which is loaded, look now. 0 or -errno. */
 int database_take_evidence(struct database *db, struct evidence *ret_evidence,
 			   struct error *err) MUST_CHECK;
 /* Notes how the files look now, at the position. 0 or -errno: nothing is noted then. */
@@ -156,12 +175,23 @@ void database_forget_written(struct database *db);
 /* Begins the generation that the log wants, if it does. 0 or -errno. */
 int database_continue_log(struct database *db, struct error *err) MUST_CHECK;
 /*
- * Compares all pages unless the files look as they did when the position was
- * last known to be theirs. As compare_all().
+ * Takes in what has become of a database that nobody is writing to, unless its files
+ * look as they did when the position was last known to be theirs: what was written,
+ * where all of that is known, else by comparing all pages; and remembers how they
+ * look. 0; 1 = not possible now, as compare_all(); -errno. It is suspect after both.
  */
 int database_settle(struct database *db, struct error *err) MUST_CHECK;
+/* What status says is wrong, logged when it changes; err NULL: nothing is any more. */
 void database_set_trouble(struct database *db, const struct error *err);
+/* The hash of page pgno at the position, 0 behind its end; for wal_tail_resume(). */
 uint64_t database_page_hash(void *db, uint32_t pgno);
+/*
+ * Begins a generation on the position txid with that checksum and extent, which is at
+ * mark in the WAL. The position so far is its parent. Blocks for a sync. 0 or -errno.
+ */
+int database_begin_generation(struct database *db, uint64_t txid, uint64_t checksum,
+			      struct extent extent, const struct wal_mark *mark,
+			      struct error *err) MUST_CHECK;
 
 /* capture.c: takes in what has been committed. 0 or -errno; mutex held. */
 int capture_catch_up(struct database *db, struct error *err) MUST_CHECK;
@@ -175,18 +205,14 @@ int capture_catch_up(struct database *db, struct error *err) MUST_CHECK;
 int compare_all(struct database *db, struct error *err) MUST_CHECK;
 
 /*
- * The same when the WAL cannot be judged but all of it is in the database file,
- * as at the end of a checkpoint: compares that alone.
+ * The same where the database file alone is the state: at the end of a checkpoint,
+ * when the WAL cannot be judged, and at the end of a transaction in rollback mode.
+ * Journals are not looked at. 1 = the file keeps changing; mutex held.
  */
 int compare_main(struct database *db, struct error *err) MUST_CHECK;
 
 /* recover.c: brings log and content together, unless somebody has it open already. */
 int recover_database(struct database *db, struct error *err) MUST_CHECK;
-
-/* Begins a generation at position base_txid/checksum that continues the present one if any. */
-int database_begin_generation(struct database *db, uint64_t txid, uint64_t checksum,
-			      struct extent extent, const struct wal_mark *mark,
-			      struct error *err) MUST_CHECK;
 
 /* tailer.c */
 void tailer_add(struct database *db);

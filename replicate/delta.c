@@ -34,8 +34,8 @@ static uint32_t next_difference(const uint8_t *a, const uint8_t *b, uint32_t at,
 }
 
 /*
- * The end of the run that begins at the difference at: equal bytes shorter than
- * a run header's worth stay inside it.
+ * The end of the run that begins at the difference at: fewer equal bytes than two
+ * run headers take stay inside it.
  */
 static uint32_t run_end(const uint8_t *a, const uint8_t *b, uint32_t at, uint32_t end)
 {

@@ -13,7 +13,9 @@
  * budget that all databases share. Zeroed is a valid empty cache. Owned by one
  * database, under its mutex.
  *
- * Invariant: a page in the cache is the page of the database's position.
+ * Invariant: a page in the cache is the page of the database's position whenever
+ * that mutex is free. A capture is ahead of it meanwhile, and forgets all of it when
+ * it fails.
  */
 struct pagecache {
 	uint32_t page_size;

@@ -96,11 +96,12 @@ void wal_tail_reset(struct wal_tail *tail);
 /*
  * Follows from a mark of the log on, as after a restart of the daemon. 0: the
  * WAL holds the mark's frame, captured is set to it and the map is rebuilt from
- * the frames before, with hashes by hash_of; or it is of another generation, all
- * of it new, and captured is 0. 1: it is of the mark's generation but does not
- * hold its frame, or SQLite's recovery would not get as far: compare all pages,
- * captured is 0. verify: the machine has crashed, so that the frames' pages must
- * be read too. -errno.
+ * the frames before, with hashes by hash_of; or the mark is of no WAL or of other
+ * salts, all of this one is new, and captured is 0; or there is no WAL to follow. 1:
+ * it has the mark's salts but does not hold its frame, or SQLite's recovery would
+ * drop that: compare all pages, captured is 0. verify: the machine has crashed, so
+ * that the frames' pages must be read too. -errno: nothing is followed, or captured
+ * is 0.
  */
 int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark, bool verify,
 		    uint64_t (*hash_of)(void *arg, uint32_t pgno), void *arg,

@@ -8,9 +8,11 @@
 #include <stdint.h>
 
 /*
- * Where the newest captured version of each page stands in the current WAL:
- * page number -> frame, and its hash. A hash table with open addressing.
- * Zeroed is a valid empty map. Owned by one database, under its mutex.
+ * Where the newest version of each page stands in a WAL: page number -> frame, and
+ * its hash. A hash table with open addressing. Zeroed is a valid empty map.
+ *
+ * Part of what owns it (a database's tail, a batch, a view, …), and used under the
+ * same lock.
  */
 struct walmap_entry {
 	uint32_t pgno; /* 0 = free slot */
