@@ -203,7 +203,7 @@ static int look(struct view *view, struct error *err)
 static int take_once(struct view *view, struct error *err)
 {
 	struct database *db = view->db;
-	struct wal_mark_state before;
+	struct wal_tail_state before;
 	int r = look(view, err);
 
 	if (r < 0)

@@ -34,8 +34,8 @@ void wal_tail_done(struct wal_tail *tail)
 void wal_tail_reset(struct wal_tail *tail)
 {
 	tail->page_size = 0;
-	tail->now = (struct wal_mark_state){ 0 };
-	tail->previous = (struct wal_mark_state){ 0 };
+	tail->now = (struct wal_tail_state){ 0 };
+	tail->previous = (struct wal_tail_state){ 0 };
 	tail->synced = false;
 	tail->outside = false;
 	tail->n_odd = 0;
@@ -77,7 +77,7 @@ int wal_tail_read_head(const struct wal_tail *tail, uint32_t frame, uint8_t *byt
 		       wal_frame_offset(tail->page_size, frame), err);
 }
 
-static bool same_salts(const struct wal_mark_state *state, uint32_t salt1, uint32_t salt2)
+static bool same_salts(const struct wal_tail_state *state, uint32_t salt1, uint32_t salt2)
 {
 	return state->salt1 == salt1 && state->salt2 == salt2;
 }
@@ -87,10 +87,10 @@ static bool same_salts(const struct wal_mark_state *state, uint32_t salt1, uint3
  * start. The salts before the last come back when a TRUNCATE checkpoint dies
  * between its new header and the truncation.
  */
-static enum tail_news follow_generation(struct wal_tail *tail, uint32_t page_size, uint32_t salt1,
-					uint32_t salt2, bool *ret_unannounced)
+static enum tail_news follow_salts(struct wal_tail *tail, uint32_t page_size, uint32_t salt1,
+				   uint32_t salt2, bool *ret_unannounced)
 {
-	struct wal_mark_state before = tail->now;
+	struct wal_tail_state before = tail->now;
 	bool had_one = tail->page_size != 0;
 	bool lost = had_one && before.captured != before.announced;
 
@@ -100,11 +100,11 @@ static enum tail_news follow_generation(struct wal_tail *tail, uint32_t page_siz
 	tail->n_odd = 0;
 	if (tail->previous.captured != 0 && same_salts(&tail->previous, salt1, salt2)) {
 		tail->now = tail->previous;
-		tail->previous = (struct wal_mark_state){ 0 };
+		tail->previous = (struct wal_tail_state){ 0 };
 		return TAIL_SUSPECT; /* the map is gone: comparing rebuilds it */
 	}
 	tail->previous = before;
-	tail->now = (struct wal_mark_state){ .salt1 = salt1, .salt2 = salt2 };
+	tail->now = (struct wal_tail_state){ .salt1 = salt1, .salt2 = salt2 };
 	if (lost)
 		*ret_unannounced = true;
 	return lost ? TAIL_SUSPECT : TAIL_NOTHING;
@@ -152,8 +152,8 @@ static enum tail_news look_at_index(struct wal_tail *tail, uint32_t *ret_target,
 	if (index.page_size == 0)
 		return TAIL_NOTHING;
 	if (tail->page_size == 0 || !same_salts(&tail->now, index.salt1, index.salt2))
-		news = follow_generation(tail, index.page_size, index.salt1, index.salt2,
-					 ret_unannounced);
+		news = follow_salts(tail, index.page_size, index.salt1, index.salt2,
+				    ret_unannounced);
 	*ret_target = index.max_frame;
 	if (news == TAIL_SUSPECT || backfill_suspect(tail, &index) ||
 	    index.max_frame < tail->now.captured || index.page_size != tail->page_size)
@@ -241,8 +241,8 @@ static int look_at_frames(struct wal_tail *tail, uint32_t *ret_target, bool *ret
 	if (r != 0)
 		return r < 0 ? r : TAIL_NOTHING;
 	if (tail->page_size == 0 || !same_salts(&tail->now, header.salt1, header.salt2))
-		news = follow_generation(tail, header.page_size, header.salt1, header.salt2,
-					 ret_unannounced);
+		news = follow_salts(tail, header.page_size, header.salt1, header.salt2,
+				    ret_unannounced);
 	if (news != TAIL_SUSPECT && !last_transaction_kept(tail))
 		news = TAIL_SUSPECT;
 	if (news == TAIL_SUSPECT) /* judge all of it anew */
@@ -312,7 +312,7 @@ int wal_tail_resume(struct wal_tail *tail, const struct wal_mark *mark, bool ver
 	if (r != 0)
 		return r < 0 ? r : 0;
 	tail->page_size = header.page_size;
-	tail->now = (struct wal_mark_state){ .salt1 = header.salt1, .salt2 = header.salt2 };
+	tail->now = (struct wal_tail_state){ .salt1 = header.salt1, .salt2 = header.salt2 };
 	if (mark->frame == 0 || !same_salts(&tail->now, mark->salt1, mark->salt2))
 		return 0;
 	if (verify)

@@ -32,8 +32,8 @@ struct wal_span {
 	uint8_t last_head[WAL_FRAME_HEADER_LEN];
 };
 
-/* How far a generation of a WAL (one salt pair) has been captured. */
-struct wal_mark_state {
+/* How far the WAL with one pair of salts has been captured. */
+struct wal_tail_state {
 	uint32_t salt1;
 	uint32_t salt2;
 	uint32_t captured;  /* frames */
@@ -55,8 +55,8 @@ struct wal_tail {
 	int fd;	      /* X-wal, or -1 */
 	int index_fd; /* X-shm, or -1 */
 	uint32_t page_size;
-	struct wal_mark_state now;
-	struct wal_mark_state previous; /* of the salts before, which may come back; captured 0 = none */
+	struct wal_tail_state now;
+	struct wal_tail_state previous; /* of the salts before, if captured is not 0 */
 	struct walmap map;
 	bool synced;	    /* the WAL was synced since the last truncation of the database */
 	bool outside;	    /* captured what SQLite's recovery would drop: see below */
@@ -78,7 +78,7 @@ void wal_tail_close_files(struct wal_tail *tail);
 /*
  * Looks how far the WAL goes. use_index: the WAL-index is trustworthy (a client
  * has it open, and its bytes are visible). Notices restarts and begins following
- * the new generation. ret_unannounced is set when a restart came without a
+ * the new salts. ret_unannounced is set when a restart came without a
  * barrier. <0: the files cannot be read, or hold what is not SQLite's.
  */
 int wal_tail_look(struct wal_tail *tail, bool use_index, uint32_t *ret_target,
@@ -118,7 +118,7 @@ int wal_tail_read_page(const struct wal_tail *tail, uint32_t frame, uint8_t *pag
 int wal_tail_read_head(const struct wal_tail *tail, uint32_t frame, uint8_t *bytes,
 		       struct error *err) MUST_CHECK;
 
-/* Whether a frame of the same generation follows the captured ones. */
+/* Whether a frame with the same salts follows the captured ones. */
 bool wal_tail_goes_on(const struct wal_tail *tail);
 
 /*

@@ -160,7 +160,7 @@ static void frames_outside_the_chain_count_when_published(void **state)
 	assert_false(wal_tail_chain_broken(&f->tail));
 }
 
-static void frames_of_an_older_generation_do_not_break_the_chain(void **state)
+static void frames_of_older_salts_do_not_break_the_chain(void **state)
 {
 	struct fixture *f = *state;
 
@@ -353,7 +353,7 @@ static void resumes_behind_the_mark(void **state)
 	expect_look(f, false, TAIL_FRAMES, 4);
 }
 
-static void another_generation_is_all_new(void **state)
+static void other_salts_are_all_new(void **state)
 {
 	struct fixture *f = *state;
 	struct wal_mark mark = { .salt1 = 1, .salt2 = 2, .frame = 7 };
@@ -431,7 +431,7 @@ int main(void)
 		TEST(the_index_says_what_is_published),
 		TEST(a_writer_that_died_between_the_copies_blocks_nothing),
 		TEST(frames_outside_the_chain_count_when_published),
-		TEST(frames_of_an_older_generation_do_not_break_the_chain),
+		TEST(frames_of_older_salts_do_not_break_the_chain),
 		TEST(an_announced_restart_begins_anew),
 		TEST(an_unannounced_restart_is_suspect),
 		TEST(salts_that_come_back_are_suspect),
@@ -441,7 +441,7 @@ int main(void)
 		TEST(backfill_beyond_the_end_is_suspect_once),
 		TEST(a_wal_of_another_kind_is_refused),
 		TEST(resumes_behind_the_mark),
-		TEST(another_generation_is_all_new),
+		TEST(other_salts_are_all_new),
 		TEST(a_mark_that_is_not_there_asks_for_a_comparison),
 		TEST(a_page_lost_with_the_machine_is_noticed),
 		TEST(nothing_is_read_without_files),
