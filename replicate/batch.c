@@ -13,7 +13,7 @@ void batch_done(struct batch *batch)
 	free(batch->page);
 	free(batch->before);
 	pagelog_done(&batch->pagelog);
-	free(batch->changes);
+	free(batch->frames);
 }
 
 int batch_init(struct batch *batch, struct database *db, struct error *err)
@@ -140,8 +140,8 @@ static int add_unwritten_page(struct batch *batch, uint32_t pgno, struct error *
 
 static int by_pgno(const void *a, const void *b)
 {
-	const struct change *x = a;
-	const struct change *y = b;
+	const struct batch_frame *x = a;
+	const struct batch_frame *y = b;
 
 	return (x->pgno > y->pgno) - (x->pgno < y->pgno);
 }
@@ -154,12 +154,12 @@ static int add_unwritten_pages(struct batch *batch, uint32_t n_after, struct err
 
 	if (n_after <= n_before)
 		return 0;
-	while (i < batch->n_changes && batch->changes[i].pgno <= n_before)
+	while (i < batch->n_frames && batch->frames[i].pgno <= n_before)
 		i++;
 	for (uint32_t pgno = n_before + 1; pgno <= n_after; pgno++) {
 		int r;
 
-		if (i < batch->n_changes && batch->changes[i].pgno == pgno) {
+		if (i < batch->n_frames && batch->frames[i].pgno == pgno) {
 			i++;
 			continue;
 		}
@@ -176,34 +176,34 @@ static int add_unwritten_pages(struct batch *batch, uint32_t n_after, struct err
  * Frames spilled before a shrink may still carry pages that it cut off. They are
  * what such a page holds should the database grow again without writing it.
  */
-static int note_cut_frame(struct batch *batch, const struct change *change, struct error *err)
+static int note_cut_frame(struct batch *batch, const struct batch_frame *frame, struct error *err)
 {
 	if (walmap_reserve(&batch->pending, 1) < 0)
 		return error_set(err, ENOMEM, "out of memory");
-	walmap_put(&batch->pending, change->pgno, change->frame, 0);
+	walmap_put(&batch->pending, frame->pgno, frame->number, 0);
 	return 0;
 }
 
-static int add_changes(struct batch *batch, uint32_t n_after, struct error *err)
+static int add_frames(struct batch *batch, uint32_t n_after, struct error *err)
 {
-	for (uint32_t i = 0; i < batch->n_changes; i++) {
-		const struct change *change = &batch->changes[i];
-		const uint8_t *page = change->page;
+	for (uint32_t i = 0; i < batch->n_frames; i++) {
+		const struct batch_frame *frame = &batch->frames[i];
+		const uint8_t *page = frame->page;
 		int r;
 
-		if (change->pgno > n_after) {
-			r = note_cut_frame(batch, change, err);
+		if (frame->pgno > n_after) {
+			r = note_cut_frame(batch, frame, err);
 			if (r < 0)
 				return r;
 			continue;
 		}
 		if (page == NULL) {
 			page = batch->page;
-			r = wal_tail_read_page(&batch->db->tail, change->frame, batch->page, err);
+			r = wal_tail_read_page(&batch->db->tail, frame->number, batch->page, err);
 			if (r != 0)
 				return r > 0 ? error_set(err, EIO, "the WAL is cut off") : r;
 		}
-		r = add_page(batch, change->pgno, change->frame, page, err);
+		r = add_page(batch, frame->pgno, frame->number, page, err);
 		if (r < 0)
 			return r;
 	}
@@ -231,17 +231,17 @@ static int add_transaction(struct batch *batch, uint32_t frame, const uint8_t *h
 	batch->pagelog.flags = RECORD_UNDOABLE;
 	if (batch->extent.page_size == 0)
 		batch->extent.page_size = db->tail.page_size;
-	qsort(batch->changes, batch->n_changes, sizeof(*batch->changes), by_pgno);
+	qsort(batch->frames, batch->n_frames, sizeof(*batch->frames), by_pgno);
 	txlog_begin(&db->log, &header);
 	r = add_cut_pages(batch, commit.n_pages, err);
 	if (r == 0)
 		r = add_unwritten_pages(batch, commit.n_pages, err);
 	if (r == 0)
-		r = add_changes(batch, commit.n_pages, err);
+		r = add_frames(batch, commit.n_pages, err);
 	if (r == 0)
 		r = txlog_end(&db->log, batch->pagelog.flags, batch->pagelog.checksum, err);
 	batch->extent = header.after;
-	batch->n_changes = 0;
+	batch->n_frames = 0;
 	batch->n_transactions++;
 	return r;
 }
@@ -250,16 +250,16 @@ int batch_push(struct batch *batch, const struct wal_frame *head, uint32_t frame
 	       const uint8_t *page, struct error *err)
 {
 	batch->outside |= wal_tail_frame_outside(&batch->db->tail, head);
-	if (batch->n_changes == batch->size_changes) {
-		uint32_t size = MAX(2 * batch->size_changes, 64u);
-		struct change *more = realloc(batch->changes, size * sizeof(*more));
+	if (batch->n_frames == batch->size_frames) {
+		uint32_t size = MAX(2 * batch->size_frames, 64u);
+		struct batch_frame *more = realloc(batch->frames, size * sizeof(*more));
 
 		if (more == NULL)
 			return error_set(err, ENOMEM, "out of memory");
-		batch->changes = more;
-		batch->size_changes = size;
+		batch->frames = more;
+		batch->size_frames = size;
 	}
-	batch->changes[batch->n_changes++] = (struct change){ head->pgno, frame, page };
+	batch->frames[batch->n_frames++] = (struct batch_frame){ head->pgno, frame, page };
 	return 0;
 }
 
@@ -269,19 +269,19 @@ static int keep_newest(struct batch *batch, struct error *err)
 	struct walmap newest = { 0 };
 	uint32_t kept = 0;
 
-	if (batch->n_changes <= 1)
+	if (batch->n_frames <= 1)
 		return 0;
-	if (walmap_reserve(&newest, batch->n_changes) < 0)
+	if (walmap_reserve(&newest, batch->n_frames) < 0)
 		return error_set(err, ENOMEM, "out of memory");
-	for (uint32_t i = 0; i < batch->n_changes; i++)
-		walmap_put(&newest, batch->changes[i].pgno, batch->changes[i].frame, 0);
-	for (uint32_t i = 0; i < batch->n_changes; i++) {
-		struct change change = batch->changes[i];
+	for (uint32_t i = 0; i < batch->n_frames; i++)
+		walmap_put(&newest, batch->frames[i].pgno, batch->frames[i].number, 0);
+	for (uint32_t i = 0; i < batch->n_frames; i++) {
+		struct batch_frame frame = batch->frames[i];
 
-		if (walmap_find(&newest, change.pgno)->frame == change.frame)
-			batch->changes[kept++] = change;
+		if (walmap_find(&newest, frame.pgno)->frame == frame.number)
+			batch->frames[kept++] = frame;
 	}
-	batch->n_changes = kept;
+	batch->n_frames = kept;
 	walmap_done(&newest);
 	return 0;
 }

@@ -17,9 +17,9 @@
  */
 
 /* A page that a transaction wrote. */
-struct change {
+struct batch_frame {
 	uint32_t pgno;
-	uint32_t frame;
+	uint32_t number;
 	const uint8_t *page; /* in the stretch's buffer; NULL: read it from the frame */
 };
 
@@ -32,9 +32,9 @@ struct batch {
 	bool outside;	/* a frame of it is outside the checksum chain */
 	uint8_t *page;	/* scratch: a page read back */
 	uint8_t *before;
-	struct change *changes; /* of the transaction at hand */
-	uint32_t n_changes;
-	uint32_t size_changes;
+	struct batch_frame *frames; /* of the transaction at hand */
+	uint32_t n_frames;
+	uint32_t size_frames;
 };
 
 /* 0 or -ENOMEM; batch_done() afterwards in any case. */

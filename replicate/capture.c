@@ -24,7 +24,7 @@ static int capture_large(struct batch *batch, uint32_t target, struct error *err
 	struct wal_span end = { .first = db->tail.now.captured + 1 };
 	uint8_t *head = end.last_head;
 
-	batch->n_changes = 0;
+	batch->n_frames = 0;
 	for (uint32_t frame = db->tail.now.captured + 1; frame <= target && frame != 0; frame++) {
 		struct wal_frame parsed;
 		int r = wal_tail_read_head(&db->tail, frame, head, err);
@@ -74,7 +74,7 @@ static int capture_stretch(struct batch *batch, uint32_t first, uint32_t n, cons
 	uint32_t begin = 0;
 	uint32_t done = 0;
 
-	batch->n_changes = 0;
+	batch->n_frames = 0;
 	for (uint32_t i = 0; i < n; i++) {
 		const uint8_t *head = bytes + i * frame_len;
 		struct wal_frame frame = wal_frame_parse(head);
@@ -82,9 +82,9 @@ static int capture_stretch(struct batch *batch, uint32_t first, uint32_t n, cons
 
 		if (frame.pgno == 0)
 			return 1;
-		if (batch->n_changes == 0)
+		if (batch->n_frames == 0)
 			begin = i;
-		if (batch->n_changes == 0 && first + i > 1 && is_padding(head, frame_len)) {
+		if (batch->n_frames == 0 && first + i > 1 && is_padding(head, frame_len)) {
 			done = i + 1;
 			continue;
 		}
