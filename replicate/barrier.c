@@ -193,7 +193,7 @@ static int begin_main(struct database *db, enum database_barrier what, uint64_t 
 	if (what != DATABASE_TRUNCATE)
 		return 0;
 	/* SQLite cuts off what it has not counted any more since its commit. */
-	db->rested = db->tail.page_size == 0 && size >= extent_bytes(db->log.extent) &&
+	db->cut_at_rest = db->tail.page_size == 0 && size >= extent_bytes(db->log.extent) &&
 		     database_as_remembered(db);
 	return begin_main_truncate(db, err);
 }
@@ -281,7 +281,7 @@ static void end_main_truncate(struct database *db)
 	CLEANUP_ERROR struct error ignored = ERROR_INIT;
 
 	written_note(&db->written, db->truncating_to, INT64_MAX - db->truncating_to);
-	if (db->rested && database_remember_evidence(db, &ignored) < 0)
+	if (db->cut_at_rest && database_remember_evidence(db, &ignored) < 0)
 		db->have_evidence = false;
 }
 

@@ -20,7 +20,7 @@ int candidates_init(struct candidates *candidates, struct database *db, struct e
 		return error_set(err, ENOMEM, "out of memory");
 	candidates->told = written_take(&db->written, &candidates->ranges,
 					&candidates->n_ranges) &&
-			   db->told;
+			   db->written_complete;
 	return 0;
 }
 
@@ -34,7 +34,7 @@ void candidates_done(struct candidates *candidates)
 
 void candidates_put_back(struct candidates *candidates)
 {
-	candidates->db->told &= candidates->told;
+	candidates->db->written_complete &= candidates->told;
 	for (size_t i = 0; i < candidates->n_ranges; i++)
 		written_note(&candidates->db->written, candidates->ranges[i].off,
 			     candidates->ranges[i].end - candidates->ranges[i].off);

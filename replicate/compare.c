@@ -178,7 +178,7 @@ static int compare(struct database *db, bool main_only, struct error *err)
 			r = log_view(&view, err);
 	}
 	if (r != 0)
-		db->told = false;
+		db->written_complete = false;
 	return r;
 }
 

@@ -107,8 +107,8 @@ static int first_open(struct database *db, struct error *err)
 static void main_opened(struct database *db, bool told, bool settled)
 {
 	if (!told) {
-		db->untold = true;
-		db->told = false;
+		db->writes_unseen = true;
+		db->written_complete = false;
 	} else if (settled) {
 		database_forget_written(db);
 	}
@@ -252,7 +252,7 @@ void database_released(struct database *db, enum database_file file)
 		db->tail.index_fd = -1;
 	}
 	if (file == DATABASE_MAIN && db->n_open[file] == 0)
-		db->untold = false;
+		db->writes_unseen = false;
 	if (database_in_use(db))
 		return;
 	tailer_remove(db);

@@ -68,17 +68,17 @@ struct database {
 	struct wal_tail tail;
 	struct pagecache cache;
 	struct journal_state journal;
-	struct written written; /* to the database file; of use while told is set */
-	bool told;		/* written is all that was written since the last capture */
-	bool untold;		/* X is open on a road that does not tell of writes */
+	struct written written; /* to the database file; of use while written_complete is set */
+	bool written_complete; /* written is all that was written since the last capture */
+	bool writes_unseen;    /* X is open on a road that does not tell of writes */
 	struct evidence evidence; /* at the position */
 	bool have_evidence;
-	bool evidence_fresh; /* X was written so shortly before that its time may not change */
+	bool time_unsure;      /* X was written so shortly before that its time may not change */
 	bool unmarked;	     /* it commits in ways that leave no mark in page 1 */
 	bool left_hot; /* but for a transaction whose journal is still there */
 	bool coarse;   /* it commits in ways that no journal tells of */
 	uint64_t truncating_to; /* within a barrier on X */
-	bool rested;		/* X was as remembered when that began, and nothing of it goes */
+	bool cut_at_rest; /* X was as remembered when that began, and nothing of it goes */
 	char *trouble;
 	struct log_repeat repeat;
 	uint64_t n_transactions;

@@ -43,7 +43,7 @@ enum journal_header_state database_journal_state(struct database *db)
 static void note_quiet(struct database *db, const struct main_look *look)
 {
 	db->journal.quiet = look != NULL && database_main_as_remembered(db, look);
-	db->journal.unsure = db->evidence_fresh;
+	db->journal.unsure = db->time_unsure;
 }
 
 /* Whether its header is the one that was synced last. */

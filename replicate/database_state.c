@@ -130,7 +130,7 @@ int database_continue_log(struct database *db, struct error *err)
  */
 static bool evidence_tells(const struct database *db)
 {
-	return db->have_evidence && (db->told || !db->unmarked || !db->evidence_fresh);
+	return db->have_evidence && (db->written_complete || !db->unmarked || !db->time_unsure);
 }
 
 bool database_as_remembered(struct database *db)
@@ -139,7 +139,7 @@ bool database_as_remembered(struct database *db)
 	struct evidence now;
 
 	return evidence_tells(db) && !db->suspect && db->log.position.generation != 0 &&
-	       !(db->told && written_any(&db->written)) &&
+	       !(db->written_complete && written_any(&db->written)) &&
 	       database_take_evidence(db, &now, &ignored) == 0 &&
 	       memcmp(&now, &db->evidence, sizeof(now)) == 0;
 }
@@ -180,7 +180,7 @@ void database_forget_written(struct database *db)
 
 	written_take(&db->written, &ranges, &ignored);
 	free(ranges);
-	db->told = db->n_open[DATABASE_MAIN] != 0 && !db->untold;
+	db->written_complete = db->n_open[DATABASE_MAIN] != 0 && !db->writes_unseen;
 }
 
 /* As compare_all(), from what was written where all of that is known. */
@@ -188,7 +188,7 @@ static int capture_rest(struct database *db, struct error *err)
 {
 	int r = 1;
 
-	if (db->told && db->tail.page_size == 0 && !database_journal_hot(db))
+	if (db->written_complete && db->tail.page_size == 0 && !database_journal_hot(db))
 		r = rollback_written(db, RECORD_MERGED, err);
 	return r == 1 ? compare_all(db, err) : r;
 }
@@ -253,7 +253,7 @@ void database_unload(struct database *db)
 {
 	db->suspect |= db->lost;
 	db->lost = false;
-	db->told = false; /* until somebody has it open again anybody may write to it */
+	db->written_complete = false; /* until somebody has it open again anybody may write to it */
 	database_journal_close(db);
 	wal_tail_close_files(&db->tail);
 	wal_tail_reset(&db->tail);
@@ -272,7 +272,7 @@ int database_remember_evidence(struct database *db, struct error *err)
 	int r = database_take_evidence(db, &db->evidence, err);
 
 	db->have_evidence = r == 0;
-	db->evidence_fresh = !catalog_times_fine(db->catalog) &&
+	db->time_unsure = !catalog_times_fine(db->catalog) &&
 			     clock_wall_us() - db->evidence.mtime_ns / 1000 < TICK_US;
 	return r;
 }

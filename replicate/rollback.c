@@ -202,7 +202,7 @@ static int take_in(struct database *db, const uint8_t *kept, enum record_kind ki
 		   bool written_only, struct error *err)
 {
 	struct rollback rollback CLEANUP(rollback_done) = { 0 };
-	bool wrote = db->told && written_any(&db->written);
+	bool wrote = db->written_complete && written_any(&db->written);
 	int r = rollback_init(&rollback, db, kind, err);
 
 	if (r == 0 && (db->suspect || db->log.position.generation == 0))
@@ -218,7 +218,7 @@ static int take_in(struct database *db, const uint8_t *kept, enum record_kind ki
 	if (r < 0)
 		candidates_put_back(&rollback.pages);
 	else
-		db->told = db->n_open[DATABASE_MAIN] != 0 && !db->untold;
+		db->written_complete = db->n_open[DATABASE_MAIN] != 0 && !db->writes_unseen;
 	return r;
 }
 
