@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/file.h"
 #include "base/hook.h"
+#include "replicate/database_evidence.h"
 #include "replicate/database_internal.h"
 #include "replicate/database_journal.h"
 #include "replicate/gate.h"

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "replicate/catalog_internal.h"
+#include "replicate/database_evidence.h"
 #include "replicate/page.h"
 
 #include <errno.h>

@@ -2,6 +2,7 @@
 #include "replicate/database.h"
 
 #include "base/file.h"
+#include "replicate/database_evidence.h"
 #include "replicate/database_internal.h"
 #include "replicate/database_journal.h"
 #include "replicate/gate.h"

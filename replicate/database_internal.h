@@ -117,15 +117,6 @@ static inline const struct catalog_options *database_options(const struct databa
 }
 
 /*
- * database_life.c: a database with one reference, its log open, not in the catalog
- * yet. 0 or -errno.
- */
-int database_new(struct catalog *catalog, const struct id *id, const char *name,
-		 struct database **ret_db, struct error *err) MUST_CHECK;
-/* Tells the observer; to be called by whoever has published a record or a generation. */
-void database_changed(struct database *db);
-
-/*
  * catalog.c. A read buffer of CATALOG_BUFFER_LEN bytes, or NULL; from a pool, so that
  * it is not one per database.
  */
@@ -138,7 +129,17 @@ void catalog_report_progress(const struct catalog *catalog, const char *name, ui
 bool catalog_times_fine(const struct catalog *catalog);
 #define CATALOG_BUFFER_LEN ((1u << 20) + 2 * (PAGE_SIZE_MAX + WAL_FRAME_HEADER_LEN))
 
-/* database_state.c: all with the mutex held */
+/*
+ * database_life.c. A database with one reference, its log open, not in the catalog
+ * yet. 0 or -errno.
+ */
+int database_new(struct catalog *catalog, const struct id *id, const char *name,
+		 struct database **ret_db, struct error *err) MUST_CHECK;
+/* Tells the observer; to be called by whoever has published a record or a generation. */
+void database_changed(struct database *db);
+
+/* The same file: all with the mutex held. */
+/* A descriptor of the file, or -errno. */
 int database_open_file(struct database *db, enum database_file file, int flags);
 /* Opens X-wal for tail, unless it has it; without one tail.fd stays -1. */
 void database_open_wal(struct database *db);
@@ -157,30 +158,8 @@ int database_read_main(const struct database *db, uint32_t page_size, uint32_t p
 int database_load(struct database *db, struct error *err) MUST_CHECK;
 /* Lets go of all that. What the WAL lost to the capture stays suspect. */
 void database_unload(struct database *db);
-/* How the files of db, which is loaded, look now. 0 or -errno. */
-int database_take_evidence(struct database *db, struct evidence *ret_evidence,
-			   struct error *err) MUST_CHECK;
-/* Notes how the files look now, at the position. 0 or -errno: nothing is noted then. */
-int database_remember_evidence(struct database *db, struct error *err) MUST_CHECK;
-/* Whether they still look so, and nothing else speaks against it. */
-bool database_as_remembered(struct database *db);
-/* How X looks now; false when that cannot be told. */
-bool database_look_at_main(const struct database *db, struct main_look *ret_look);
-/* Whether that is as X was remembered. */
-bool database_main_as_remembered(const struct database *db, const struct main_look *look);
-/* It commits in ways that no journal tells of: says so, once. */
-void database_note_coarse(struct database *db);
-/* All that was written so far is in the position, or about to be compared. */
-void database_forget_written(struct database *db);
 /* Begins the generation that the log wants, if it does. 0 or -errno. */
 int database_continue_log(struct database *db, struct error *err) MUST_CHECK;
-/*
- * Takes in what has become of a database that nobody is writing to, unless its files
- * look as they did when the position was last known to be theirs: what was written,
- * where all of that is known, else by comparing all pages; and remembers how they
- * look. 0; 1 = not possible now, as compare_all(); -errno. It is suspect after both.
- */
-int database_settle(struct database *db, struct error *err) MUST_CHECK;
 /* What status says is wrong, logged when it changes; err NULL: nothing is any more. */
 void database_set_trouble(struct database *db, const struct error *err);
 /* The hash of page pgno at the position, 0 behind its end; for wal_tail_resume(). */

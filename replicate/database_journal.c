@@ -2,6 +2,7 @@
 #include "replicate/database_journal.h"
 
 #include "base/file.h"
+#include "replicate/database_evidence.h"
 #include "replicate/journal.h"
 #include "replicate/page.h"
 

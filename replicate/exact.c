@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "replicate/database_evidence.h"
 #include "replicate/database_internal.h"
 #include "replicate/database_journal.h"
 #include "replicate/page.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
 #include "base/file.h"
+#include "replicate/database_evidence.h"
 #include "replicate/database_internal.h"
 #include "replicate/page.h"
 #include "replicate/recover_forward.h"

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "replicate/candidates.h"
+#include "replicate/database_evidence.h"
 #include "replicate/database_journal.h"
 #include "replicate/page.h"
 #include "replicate/pagelog.h"
