@@ -223,7 +223,7 @@ struct point fields_point(const struct fields *fields, const char *key)
 	return point;
 }
 
-char *fields_name(const struct fields *fields, const char *key)
+char *fields_escaped(const struct fields *fields, const char *key)
 {
 	const char *text = fields_text(fields, key);
 	char *name = *text != '\0' && strlen(text) <= 3 * LAYOUT_NAME_MAX ? layout_unescape(text) :
@@ -231,6 +231,14 @@ char *fields_name(const struct fields *fields, const char *key)
 
 	check(fields, key, name != NULL);
 	return name;
+}
+
+char *fields_name(const struct fields *fields, const char *key)
+{
+	char *name CLEANUP_FREE = fields_escaped(fields, key);
+
+	/* Files are made by that name. */
+	return name != NULL && check(fields, key, layout_name_valid(name)) ? TAKE(name) : NULL;
 }
 
 /* -------------------------------------------------------------- making an object */

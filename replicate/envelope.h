@@ -58,7 +58,9 @@ uint64_t fields_hex(const struct fields *fields, const char *key); /* 16 digits 
 struct id fields_id(const struct fields *fields, const char *key);
 struct position fields_position(const struct fields *fields, const char *key);
 struct point fields_point(const struct fields *fields, const char *key);
-char *fields_name(const struct fields *fields, const char *key); /* to be freed */
+/* To be freed: what layout_escape() was given; the name of a database. */
+char *fields_escaped(const struct fields *fields, const char *key);
+char *fields_name(const struct fields *fields, const char *key);
 
 /* The same values, to be put into an object that is being made; NULL = no memory. */
 struct json_t *json_hex(uint64_t value);

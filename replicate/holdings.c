@@ -338,9 +338,9 @@ static int rebuild_object(void *arg, const struct storage_object *object, struct
 static char *rebuild_name(const char *folder)
 {
 	char *stem CLEANUP_FREE = strndup(folder, strlen(folder) - LAYOUT_ID_LEN - 1);
-	char *name = stem != NULL ? layout_unescape(stem) : NULL;
+	char *name CLEANUP_FREE = stem != NULL ? layout_unescape(stem) : NULL;
 
-	return name != NULL ? name : TAKE(stem);
+	return name != NULL && layout_name_valid(name) ? TAKE(name) : TAKE(stem);
 }
 
 /* A history that was stored from its first transaction on needs no snapshot. */

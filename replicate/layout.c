@@ -88,6 +88,29 @@ invalid:
 	return NULL;
 }
 
+static bool is_word(const char *at, size_t len, const char *word)
+{
+	return len == strlen(word) && memcmp(at, word, len) == 0;
+}
+
+bool layout_name_valid(const char *name)
+{
+	const char *at = name;
+
+	if (strlen(name) > LAYOUT_NAME_MAX)
+		return false;
+	for (;;) {
+		size_t len = strcspn(at, "/");
+
+		if (len == 0 || is_word(at, len, ".") || is_word(at, len, "..") ||
+		    (at == name && is_word(at, len, LAYOUT_STATE_NAME)))
+			return false;
+		if (at[len] == '\0')
+			return true;
+		at += len + 1;
+	}
+}
+
 /* The name's part of a folder's name. */
 static char *folder_stem(const char *name)
 {

@@ -31,6 +31,7 @@
 #define LAYOUT_PART_MAX 0xffffu	  /* parts of one segment before the final one */
 #define LAYOUT_NAME_MAX 4096u	  /* bytes of a database's name */
 
+#define LAYOUT_STATE_NAME ".replitedfs" /* no database is in there */
 #define LAYOUT_OWNER "owner"
 #define LAYOUT_MANIFEST "manifest"
 #define LAYOUT_SEGMENTS "segment/"
@@ -46,6 +47,13 @@ char *layout_escape(const char *name) MUST_CHECK;
 
 /* The name that text stands for, to be freed; NULL when text is none (or no memory). */
 char *layout_unescape(const char *text) MUST_CHECK;
+
+/*
+ * Whether name can be a database's: a path below the served folder. Not empty nor
+ * longer than LAYOUT_NAME_MAX, no component is empty, "." or "..", and the first
+ * one is not the state folder's.
+ */
+bool layout_name_valid(const char *name) MUST_CHECK;
 
 /*
  * The folder of a database: the escaped name, cut to LAYOUT_ESCAPED_MAX with

@@ -35,7 +35,7 @@ int owner_parse(const void *data, size_t len, struct owner *ret_owner, struct er
 		.node_id = fields_id(&at, "node"),
 		.database_id = fields_id(&at, "database"),
 		.name = fields_name(&at, "name"),
-		.host = fields_name(&at, "host"),
+		.host = fields_escaped(&at, "host"),
 		.generation = fields_hex(&at, "generation"),
 		.term = fields_number(&at, "term", INT64_MAX),
 		.claimed_us = fields_time(&at, "claimed_us"),

@@ -42,7 +42,7 @@ int upload_cursor_parse(const void *data, size_t len, struct upload_cursor *ret_
 	if (r < 0)
 		return r;
 	*ret_cursor = (struct upload_cursor){
-		.url = fields_name(&at, "url"),
+		.url = fields_escaped(&at, "url"),
 		.folder = strdup(fields_text(&at, "folder")),
 		.stored = fields_point(&at, "stored"),
 		.snapshot = fields_point(&at, "snapshot"),

@@ -19,7 +19,7 @@ static void check_point(const struct point *point)
 
 static void check_bounds(const struct manifest *manifest)
 {
-	FUZZ_CHECK(manifest->name != NULL && manifest->name[0] != '\0');
+	FUZZ_CHECK(manifest->name != NULL && layout_name_valid(manifest->name));
 	FUZZ_CHECK(manifest->n_generations <= MANIFEST_MAX_GENERATIONS);
 	FUZZ_CHECK(manifest->n_snapshots <= MANIFEST_MAX_SNAPSHOTS);
 	FUZZ_CHECK(manifest->n_gaps <= MANIFEST_MAX_GAPS);

@@ -44,6 +44,28 @@ static void what_no_escape_writes_is_refused(void **state)
 		assert_null(layout_unescape(bad[i]));
 }
 
+static void names_that_lead_elsewhere_are_none(void **state)
+{
+	static const char *const good[] = {
+		"a", "a/b", ".a", "..a", "a../b", "...", "a/.replitedfs", ".replitedfs-x/a", "a\nb",
+	};
+	static const char *const bad[] = {
+		"", "/", "/a", "a/", "a//b", ".", "..", "./a", "../a", "a/.", "a/..", "a/../b",
+		".replitedfs", ".replitedfs/db/x",
+	};
+	char name[LAYOUT_NAME_MAX + 2];
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++)
+		assert_true(layout_name_valid(good[i]));
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_false(layout_name_valid(bad[i]));
+	memset(name, 'a', sizeof(name));
+	name[LAYOUT_NAME_MAX + 1] = '\0';
+	assert_false(layout_name_valid(name));
+	name[LAYOUT_NAME_MAX] = '\0';
+	assert_true(layout_name_valid(name));
+}
+
 static void a_folder_tells_the_name_and_the_id(void **state)
 {
 	struct id id = { .bytes = { 0x3f, 0x9c, 0x1a, 0x2b, 0x77 } };
@@ -164,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_name_comes_back_from_its_escape),
 		cmocka_unit_test(what_no_escape_writes_is_refused),
+		cmocka_unit_test(names_that_lead_elsewhere_are_none),
 		cmocka_unit_test(a_folder_tells_the_name_and_the_id),
 		cmocka_unit_test(long_names_stay_short_and_apart),
 		cmocka_unit_test(strange_folders_are_none),

@@ -107,6 +107,20 @@ static void a_newer_manifest_is_refused_with_what_to_do(void **state)
 	assert_non_null(err.fix);
 }
 
+static void a_name_that_leads_out_of_the_folder_is_refused(void **state)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct manifest manifest = { 0 };
+	struct manifest back = { 0 };
+	struct buf text CLEANUP_BUF = { 0 };
+
+	assert_int_equal(manifest_set_name(&manifest, "../../etc/cron.d/x"), 0);
+	format(&manifest, &text);
+	assert_int_equal(manifest_parse(text.data, text.len, &back, &err), -EBADMSG);
+	assert_non_null(strstr(error_what(&err), "bad name"));
+	manifest_done(&manifest);
+}
+
 static void the_oldest_make_room(void **state)
 {
 	struct manifest manifest = { 0 };
@@ -154,6 +168,7 @@ int main(void)
 		cmocka_unit_test(a_manifest_comes_back_as_it_was),
 		cmocka_unit_test(damage_to_a_manifest_is_noticed),
 		cmocka_unit_test(a_newer_manifest_is_refused_with_what_to_do),
+		cmocka_unit_test(a_name_that_leads_out_of_the_folder_is_refused),
 		cmocka_unit_test(the_oldest_make_room),
 		cmocka_unit_test(an_owner_comes_back_and_damage_is_noticed),
 	};
