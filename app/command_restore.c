@@ -130,18 +130,55 @@ static int restore_one(struct restore_command *command, const char *name, const 
 }
 
 /* Into the folder given by --output, under its own name. */
-static int restore_into(void *arg, const char *name, const char *key, struct error *err)
+static int restore_into(struct restore_command *command, const struct source_entry *entry,
+			struct error *err)
 {
-	struct restore_command *command = arg;
 	char *path CLEANUP_FREE = NULL;
 	int r;
 
-	if (asprintf(&path, "%s/%s", command->output, name) < 0) {
+	if (asprintf(&path, "%s/%s", command->output, entry->name) < 0) {
 		path = NULL;
 		return error_set(err, ENOMEM, "out of memory");
 	}
-	r = source_make_parents(command->output, name, err);
-	return r < 0 ? r : restore_one(command, key, path, err);
+	r = source_make_parents(command->output, entry->name, err);
+	return r < 0 ? r : restore_one(command, entry->key, path, err);
+}
+
+/* Whether entry belongs to the wanted moment; says so of what is not kept from then. */
+static bool is_wanted(const struct restore_command *command, const struct source_all *all,
+		      const struct source_entry *entry)
+{
+	char begin[CLOCK_TEXT_SIZE];
+
+	if (command->at == NULL)
+		return entry->end_us == INT64_MAX;
+	if (entry->begin_us > command->target.time_us) {
+		clock_format(entry->begin_us, begin);
+		fprintf(stderr, "%s: passed over: what is kept of it begins at %s\n", entry->name,
+			begin);
+	}
+	return source_all_was(all, entry, command->target.time_us);
+}
+
+/* Every database as of one and the same moment. */
+static int restore_all(struct restore_command *command, struct error *err)
+{
+	struct source_all all CLEANUP(source_all_done) = { 0 };
+	bool any = false;
+	int r = source_all_list(&command->source, &all, err);
+
+	if (command->target.kind == RESTORE_LATEST)
+		command->target = (struct restore_target){ .kind = RESTORE_TIME,
+							   .time_us = clock_wall_us() };
+	for (size_t i = 0; r == 0 && i < all.n; i++) {
+		if (!is_wanted(command, &all, &all.items[i]))
+			continue;
+		any = true;
+		r = restore_into(command, &all.items[i], err);
+	}
+	if (r == 0 && !any)
+		r = error_set(err, ENOENT, "%s holds no database of that moment", command->from);
+	return r;
 }
 
 static int run(struct restore_command *command, struct error *err)
@@ -152,13 +189,8 @@ static int run(struct restore_command *command, struct error *err)
 		r = source_open(&command->source, command->from, &command->config, err);
 	if (r < 0)
 		return r;
-	if (!command->all)
-		return restore_one(command, command->db, command->output, err);
-	/* Every database as of one and the same moment. */
-	if (command->target.kind == RESTORE_LATEST)
-		command->target = (struct restore_target){ .kind = RESTORE_TIME,
-							   .time_us = clock_wall_us() };
-	return source_each(&command->source, restore_into, command, err);
+	return command->all ? restore_all(command, err) :
+			      restore_one(command, command->db, command->output, err);
 }
 
 int command_restore(int argc, char **argv)

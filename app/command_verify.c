@@ -110,10 +110,12 @@ static void report_success(struct verify_command *command, const char *name,
 	json_array_append_new(command->results, json);
 }
 
-/* One database; its failure is reported, and the next one is looked at. */
-static int verify_key(void *arg, const char *name, const char *key, struct error *err)
+/*
+ * Verifies the database that key finds (NULL: the only one), and reports it as
+ * name where it has no better one.
+ */
+static void verify_key(struct verify_command *command, const char *name, const char *key)
 {
-	struct verify_command *command = arg;
 	struct restore_result result = { 0 };
 	struct integrity_report report = { 0 };
 	struct restore_request request = {
@@ -129,15 +131,33 @@ static int verify_key(void *arg, const char *name, const char *key, struct error
 	r = source_verify(&command->source, key, &request, command->scratch, &result, &report,
 			  &found, &problem);
 	progress_done(&command->progress);
-	if (name == NULL)
-		name = found != NULL ? found : command->from;
+	if (found != NULL)
+		name = found;
 	if (r < 0)
 		report_failure(command, name, &problem);
 	else
 		report_success(command, name, &result, &report);
 	restore_result_done(&result);
 	integrity_report_done(&report);
-	return 0;
+}
+
+/* One after the other, whatever comes of each. */
+static int verify_all(struct verify_command *command, struct error *err)
+{
+	struct source_all all CLEANUP(source_all_done) = { 0 };
+	bool any = false;
+	int r = source_all_list(&command->source, &all, err);
+
+	for (size_t i = 0; r == 0 && i < all.n; i++) {
+		if (all.items[i].end_us != INT64_MAX)
+			continue;
+		any = true;
+		verify_key(command, all.items[i].name, all.items[i].key);
+	}
+	if (r < 0 || any)
+		return r;
+	error_set(err, ENOENT, "all databases of %s have ended", command->from);
+	return error_fix(err, "name one by --db; list tells which there are");
 }
 
 static int run(struct verify_command *command, struct error *err)
@@ -148,9 +168,10 @@ static int run(struct verify_command *command, struct error *err)
 		r = source_open(&command->source, command->from, &command->config, err);
 	if (r < 0)
 		return r;
-	if (command->db != NULL || command->txid != NULL)
-		return verify_key(command, command->db, command->db, err);
-	return source_each(&command->source, verify_key, command, err);
+	if (command->db == NULL && command->txid == NULL)
+		return verify_all(command, err);
+	verify_key(command, command->db != NULL ? command->db : command->from, command->db);
+	return 0;
 }
 
 static void print_json(const struct verify_command *command)

@@ -1,15 +1,74 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/source_all.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "replicate/holdings.h"
+#include "replicate/txlog.h"
 
 #include <errno.h>
 #include <string.h>
 
-typedef int each_fn(void *arg, const char *name, const char *key, struct error *err);
+void source_all_done(struct source_all *all)
+{
+	for (size_t i = 0; i < all->n; i++) {
+		free(all->items[i].name);
+		free(all->items[i].key);
+	}
+	free(all->items);
+	*all = (struct source_all){ 0 };
+}
 
-static int each_local(struct source *source, each_fn *fn, void *arg, struct error *err)
+/* Adds an entry; name and key are copied. */
+static int add(struct source_all *all, const char *name, const char *key, int64_t begin_us,
+	       int64_t end_us, struct error *err)
+{
+	struct source_entry *more = reallocarray(all->items, all->n + 1, sizeof(*more));
+
+	if (more == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	all->items = more;
+	more += all->n++;
+	*more = (struct source_entry){ strdup(name), strdup(key), begin_us, end_us };
+	if (more->name == NULL || more->key == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	return 0;
+}
+
+/* ------------------------------------------------------------------ a folder with logs */
+
+/* When the log begins; 0: that cannot be told. */
+static int64_t log_begin(const struct source *source, const char *path)
+{
+	struct error ignored CLEANUP_ERROR = ERROR_INIT;
+	struct txlog_state state;
+	struct txlog log;
+	int64_t begin_us = 0;
+
+	if (txlog_open_read_only(&log, source->state.fd, path, &state, &ignored) < 0)
+		return 0;
+	if (!state.fresh && !state.damaged)
+		(void)txlog_oldest(&log, &begin_us);
+	txlog_close(&log);
+	return begin_us;
+}
+
+/* When the file with the database's name was written last: at its end, if it has ended. */
+static int64_t info_time(const struct source *source, const char *path)
+{
+	char *info CLEANUP_FREE = NULL;
+	struct stat st;
+
+	if (asprintf(&info, "%s/info", path) < 0) {
+		info = NULL;
+		return INT64_MAX;
+	}
+	if (fstatat(source->state.fd, info, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return INT64_MAX;
+	return st.st_mtim.tv_sec * CLOCK_US_PER_S + st.st_mtim.tv_nsec / 1000;
+}
+
+static int list_local(struct source *source, struct source_all *all, struct error *err)
 {
 	struct source_database *list;
 	size_t n;
@@ -19,43 +78,86 @@ static int each_local(struct source *source, each_fn *fn, void *arg, struct erro
 		return r;
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		char hex[ID_HEX_LEN + 1];
+		char path[ID_HEX_LEN + 4];
 
 		id_format(&list[i].id, hex);
-		if (!list[i].ended)
-			r = fn(arg, list[i].name, hex, err);
+		snprintf(path, sizeof(path), "db/%s", hex);
+		r = add(all, list[i].name, hex, log_begin(source, path),
+			list[i].ended ? info_time(source, path) : INT64_MAX, err);
 	}
 	source_databases_free(list, n);
 	return r;
 }
 
-static int each_in_folder(struct source *source, const char *folder, each_fn *fn, void *arg,
-			  struct error *err)
+/* --------------------------------------------------------------------------- a backend */
+
+/* The first state that is kept; 0: there is none. */
+static int64_t manifest_begin(const struct manifest *manifest)
 {
-	struct holdings holdings;
-	int r = holdings_open(&holdings, source->storage, folder, NULL, err);
+	int64_t begin_us = manifest->n_snapshots != 0 ? INT64_MAX : 0;
+
+	for (size_t i = 0; i < manifest->n_snapshots; i++)
+		begin_us = MIN(begin_us, manifest->snapshots[i].point.time_us);
+	return begin_us;
+}
+
+static int list_folder(struct source *source, const char *folder, struct source_all *all,
+		       struct error *err)
+{
+	struct error problem CLEANUP_ERROR = ERROR_INIT;
+	struct holdings holdings CLEANUP(holdings_done) = { 0 };
+	const struct manifest *manifest = &holdings.manifest;
+	int r = holdings_open(&holdings, source->storage, folder, NULL, &problem);
 
 	if (r > 0)
 		return 0; /* nothing of a database */
-	if (r == 0 && !holdings.manifest.ended)
-		r = fn(arg, holdings.manifest.name, folder, err);
-	holdings_done(&holdings);
-	return r;
+	if (r < 0)
+		return add(all, folder, folder, 0, INT64_MAX, err);
+	return add(all, manifest->name, folder, manifest_begin(manifest),
+		   manifest->ended ? manifest->written_us : INT64_MAX, err);
 }
 
-static int each_remote(struct source *source, each_fn *fn, void *arg, struct error *err)
+static int list_remote(struct source *source, struct source_all *all, struct error *err)
 {
 	struct holdings_folders folders CLEANUP(holdings_folders_done) = { 0 };
 	int r = holdings_folders_list(&folders, source->storage, err);
 
 	for (size_t i = 0; r == 0 && i < folders.n; i++)
-		r = each_in_folder(source, folders.items[i], fn, arg, err);
+		r = list_folder(source, folders.items[i], all, err);
 	return r;
 }
 
-int source_each(struct source *source, each_fn *fn, void *arg, struct error *err)
+int source_all_list(struct source *source, struct source_all *ret_all, struct error *err)
 {
-	return source->storage != NULL ? each_remote(source, fn, arg, err) :
-					 each_local(source, fn, arg, err);
+	int r;
+
+	*ret_all = (struct source_all){ 0 };
+	r = source->storage != NULL ? list_remote(source, ret_all, err) :
+				      list_local(source, ret_all, err);
+	if (r == 0 && ret_all->n == 0)
+		r = error_set(err, ENOENT, "%s holds no database", source->from);
+	return r;
+}
+
+static bool existed(const struct source_entry *entry, int64_t time_us)
+{
+	return entry->begin_us <= time_us && entry->end_us > time_us;
+}
+
+bool source_all_was(const struct source_all *all, const struct source_entry *entry,
+		    int64_t time_us)
+{
+	if (!existed(entry, time_us))
+		return false;
+	/* The end of one is noted some time after another has taken its name. */
+	for (size_t i = 0; i < all->n; i++) {
+		const struct source_entry *other = &all->items[i];
+
+		if (strcmp(other->name, entry->name) == 0 && existed(other, time_us) &&
+		    other->begin_us > entry->begin_us)
+			return false;
+	}
+	return true;
 }
 
 int source_make_parents(const char *dir, const char *name, struct error *err)

@@ -4,14 +4,31 @@
 
 #include "app/source.h"
 
+/* One database of a source, with what is known of when it was there. */
+struct source_entry {
+	char *name;	/* of one whose manifest cannot be read: its folder's */
+	char *key;	/* by which source_restore() finds exactly that one */
+	int64_t begin_us; /* time of its first state that is kept; 0: not known */
+	int64_t end_us;	/* when it was noted that its file is gone; INT64_MAX: it is there */
+};
+
+struct source_all {
+	struct source_entry *items; /* in the source's order */
+	size_t n;
+};
+
 /*
- * Calls fn for every database of source that has not ended: its name, and the
- * key by which source_restore() finds exactly that one. Stops at the first that
- * fails. 0, or what fn returned, or -errno.
+ * Lists every database of source, those that ended too. One that cannot be read
+ * is listed: a restore of it says why. 0 or -errno (-ENOENT: there is none);
+ * source_all_done() in any case.
  */
-int source_each(struct source *source, int (*fn)(void *arg, const char *name, const char *key,
-						 struct error *err),
-		void *arg, struct error *err) MUST_CHECK;
+int source_all_list(struct source *source, struct source_all *ret_all,
+		    struct error *err) MUST_CHECK;
+void source_all_done(struct source_all *all);
+
+/* Whether entry, of all, was the database of its name at time_us. */
+bool source_all_was(const struct source_all *all, const struct source_entry *entry,
+		    int64_t time_us);
 
 /* Makes the folder dir and those that name, relative to it, is in. 0 or -errno. */
 int source_make_parents(const char *dir, const char *name, struct error *err) MUST_CHECK;

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Every database of a source: restored at once or verified, whatever is in the way."""
 
+import datetime
+import json
+import os
+
 import pytest
 
 import document
-from mount import differing_pages, run_cli
+from mount import differing_pages, run_cli, wait_for
 from test_backend import connect, insert, wait_stored
 
 
@@ -46,3 +50,60 @@ def test_a_name_in_a_manifest_leads_to_no_place_outside(backed_up, folder, name)
     made = set(files_below(folder)) - before
     assert made == {"deep/out/a.db", "deep/out/b.db"}
     assert differing_pages(backed_up.dir / "a.db", folder / "deep" / "out" / "a.db") == []
+
+
+def test_all_databases_of_a_moment(mounts, folder):
+    """What ended since then is there, what began since then is not, nor what had ended."""
+    mount = mounts(backup=True)
+    for name in ("gone.db", "kept.db", "ends.db"):
+        connection = connect(mount, name)
+        insert(connection, 5)
+        connection.close()
+        wait_stored(mount, name)
+    (mount.dir / "gone.db").unlink()
+    wait_for(lambda: document.read(manifest_of(mount, "gone.db"))["ended"], "the end to be stored")
+    for name in ("kept.db", "ends.db"):
+        (folder / name).write_bytes((mount.dir / name).read_bytes())
+    moment = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    for name in ("kept.db", "ends.db", "later.db"):
+        connection = connect(mount, name)
+        insert(connection, 5)
+        connection.close()
+        wait_stored(mount, name)
+    (mount.dir / "ends.db").unlink()
+    # Another one takes its name.
+    (mount.dir / "later.db").rename(mount.dir / "ends.db")
+    mount.unmount()
+    for source, where in ((mount.backup, "from-backup"), (mount.dir, "from-log")):
+        output = folder / where
+        done = run_cli("restore", "--all", "--at", moment, source, "-o", output, env=mount.env)
+        assert files_below(output) == ["ends.db", "kept.db"], done.stderr
+        assert "ends.db: passed over" in done.stderr
+        for name in ("kept.db", "ends.db"):
+            assert differing_pages(folder / name, output / name) == []
+
+
+def test_nothing_to_restore_or_to_verify_is_an_error(backed_up, folder):
+    """A wrong folder does not look like a success."""
+    empty = folder / "empty"
+    empty.mkdir()
+    for args in (("verify",), ("restore", "--all", "--output", folder / "out")):
+        done = run_cli(*args, empty, check=False)
+        assert done.returncode == os.EX_NOINPUT, done.stderr
+        assert "holds no database" in done.stderr
+    args = ("restore", "--all", "--at", "2001-01-01T00:00:00Z", "-o", folder / "out")
+    done = run_cli(*args, backed_up.backup, check=False)
+    assert done.returncode == os.EX_NOINPUT, done.stderr
+    assert "a.db: passed over" in done.stderr
+
+
+def test_one_manifest_that_cannot_be_read_hides_no_other(backed_up):
+    """Its database fails, the next one is verified."""
+    path = manifest_of(backed_up, "a.db")
+    path.write_bytes(path.read_bytes().replace(b"manifest 1 ", b"manifest 9 ", 1))
+    done = run_cli("verify", "--json", backed_up.backup, check=False)
+    assert done.returncode not in (0, os.EX_SOFTWARE)
+    results = json.loads(done.stdout)["databases"]
+    assert [result["ok"] for result in results] == [False, True]
+    assert "version 9" in results[0]["error"]
+    assert results[1]["database"] == "b.db"
