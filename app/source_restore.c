@@ -161,12 +161,15 @@ static int run_remote(struct source *source, const char *name, const struct task
 
 	if (r < 0)
 		return r;
-	if (ret_name != NULL)
-		*ret_name = strdup(name != NULL ? name : folder);
 	if (task->scratch_dir != NULL)
-		return verify_backend(source->storage, folder, task->request, task->scratch_dir,
-				      task->result, task->report, err);
-	return restore_from_backend(source->storage, folder, task->request, task->result, err);
+		r = verify_backend(source->storage, folder, task->request, task->scratch_dir,
+				   task->result, task->report, err);
+	else
+		r = restore_from_backend(source->storage, folder, task->request, task->result,
+					 err);
+	if (r == 0 && ret_name != NULL)
+		*ret_name = TAKE(task->result->name);
+	return r;
 }
 
 static int run(struct source *source, const char *name, const struct task *task, char **ret_name,

@@ -8,8 +8,8 @@
 /*
  * Restores the database called name (NULL: the only one; also its id in hex, or
  * a backend's folder) from source, whatever kind that is, to request->output.
- * *ret_name (may be NULL) is the database's name, to be freed. As
- * restore_from_backend() and restore_from_log().
+ * *ret_name (may be NULL) is set to the database's name, to be freed, where it is
+ * known, always after a success. As restore_from_backend() and restore_from_log().
  */
 int source_restore(struct source *source, const char *name, const struct restore_request *request,
 		   struct restore_result *ret_result, char **ret_name,

@@ -37,6 +37,7 @@ static void run_done(struct run *run)
 
 void restore_result_done(struct restore_result *result)
 {
+	free(result->name);
 	free(result->warning);
 	*result = (struct restore_result){ 0 };
 }
@@ -312,6 +313,7 @@ int restore_to_fd(struct storage *storage, const char *folder,
 		restore_result_done(ret_result);
 		return r;
 	}
+	ret_result->name = TAKE(run.holdings.manifest.name);
 	ret_result->point = run.apply.at;
 	ret_result->bytes_written = run.apply.n_bytes;
 	return 0;

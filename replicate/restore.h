@@ -24,6 +24,7 @@ struct restore_request {
 
 /* What came of it; restore_result_done() afterwards. */
 struct restore_result {
+	char *name;		/* of the database, as its manifest says; NULL for a log */
 	struct point point;	/* the position reached */
 	uint64_t n_objects;	/* read from the backend */
 	uint64_t bytes_read;

@@ -107,3 +107,14 @@ def test_one_manifest_that_cannot_be_read_hides_no_other(backed_up):
     assert [result["ok"] for result in results] == [False, True]
     assert "version 9" in results[0]["error"]
     assert results[1]["database"] == "b.db"
+
+
+def test_results_bear_the_name_of_the_database(backed_up, folder):
+    """Whatever it was found by."""
+    key = manifest_of(backed_up, "b.db").parent.name
+    args = ("--db", key, "--json", backed_up.backup)
+    done = run_cli("restore", *args, "-o", folder / "b.db")
+    assert json.loads(done.stdout)["database"] == "b.db"
+    done = run_cli("verify", *args)
+    (result,) = json.loads(done.stdout)["databases"]
+    assert result["database"] == "b.db"
