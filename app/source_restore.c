@@ -15,7 +15,7 @@ struct local {
 	struct source_database database;
 	struct txlog log;
 	bool log_open;
-	int copy_fd; /* the live state, or -1 */
+	struct restore_scratch copy; /* the live state */
 	struct point point;
 };
 
@@ -24,8 +24,7 @@ static void local_done(struct local *local)
 	source_database_done(&local->database);
 	if (local->log_open)
 		txlog_close(&local->log);
-	if (local->copy_fd >= 0)
-		close(local->copy_fd);
+	restore_scratch_close(&local->copy);
 }
 
 /* Reads the database of a folder that is not mounted. */
@@ -46,7 +45,7 @@ static int copy_offline(struct local *local, struct error *err)
 		return r;
 	db = catalog_find_id(catalog, &local->database.id);
 	r = db == NULL ? error_set(err, ENOENT, "the database is gone") :
-			 live_copy_make(db, local->copy_fd, false, &local->point, err);
+			 live_copy_make(db, local->copy.fd, false, &local->point, err);
 	database_unref(db);
 	catalog_close(catalog);
 	if (r == -EAGAIN) {
@@ -58,23 +57,24 @@ static int copy_offline(struct local *local, struct error *err)
 	return r;
 }
 
-/* The live state goes to a file without a name, in the folder of what is restored. */
+/* The live state goes to a file in the folder of what is restored. */
 static int copy_live_state(struct local *local, const char *scratch_dir, struct error *err)
 {
-	local->copy_fd = restore_output_scratch(scratch_dir, err);
-	if (local->copy_fd < 0)
-		return local->copy_fd;
+	int r = restore_scratch_open(&local->copy, scratch_dir, err);
+
+	if (r < 0)
+		return r;
 	if (!local->source->live)
 		return copy_offline(local, err);
 	return live_copy_request(local->source->from, local->source->socket_dir,
-				 &local->database.id, local->copy_fd, &local->point, err);
+				 &local->database.id, local->copy.fd, &local->point, err);
 }
 
 static int give_copy(void *arg, int fd, struct point *ret_point, struct error *err)
 {
 	struct local *local = arg;
 	off_t size = (off_t)extent_bytes(local->point.extent);
-	int r = file_copy_range(local->copy_fd, fd, 0, size);
+	int r = file_copy_range(local->copy.fd, fd, 0, size);
 
 	*ret_point = local->point;
 	return r < 0 ? error_set_errno(err, -r, "cannot copy the live database") : 0;
@@ -131,7 +131,9 @@ static int run_on_log(struct local *local, const struct task *task, struct error
 static int run_local(struct source *source, const char *name, const struct task *task,
 		     char **ret_name, struct error *err)
 {
-	struct local local CLEANUP(local_done) = { .source = source, .copy_fd = -1 };
+	struct local local CLEANUP(local_done) = {
+		.source = source, .copy = RESTORE_SCRATCH_INIT,
+	};
 	char *folder CLEANUP_FREE = NULL;
 	int r = source_find(source, name, &local.database, err);
 

@@ -303,19 +303,34 @@ int restore_output_commit(struct restore_output *output, struct error *err)
 	return r < 0 ? r : sync_dir(output, err);
 }
 
-int restore_output_scratch(const char *dir, struct error *err)
-{
-	char *path CLEANUP_FREE = NULL;
-	int fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+/* ---------------------------------------------------------------------------- scratch */
 
-	if (fd >= 0)
-		return fd;
-	path = join(dir, "/.replitedfs-scratch-XXXXXX");
-	if (path == NULL)
+int restore_scratch_open(struct restore_scratch *scratch, const char *dir, struct error *err)
+{
+	int r;
+
+	*scratch = (struct restore_scratch){
+		.fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600),
+	};
+	if (scratch->fd >= 0)
+		return 0;
+	scratch->path = join(dir, "/.replitedfs-scratch-XXXXXX");
+	if (scratch->path == NULL)
 		return out_of_memory(err);
-	fd = mkostemp(path, O_CLOEXEC);
-	if (fd < 0)
-		return error_set_errno(err, errno, "cannot create a file in %s", dir);
-	unlink(path);
-	return fd;
+	scratch->fd = mkostemp(scratch->path, O_CLOEXEC);
+	if (scratch->fd >= 0)
+		return 0;
+	r = error_set_errno(err, errno, "cannot create a file in %s", dir);
+	free(TAKE(scratch->path));
+	return r;
+}
+
+void restore_scratch_close(struct restore_scratch *scratch)
+{
+	if (scratch->path != NULL)
+		unlink(scratch->path);
+	if (scratch->fd >= 0)
+		close(scratch->fd);
+	free(scratch->path);
+	*scratch = (struct restore_scratch)RESTORE_SCRATCH_INIT;
 }

@@ -44,7 +44,23 @@ int restore_output_commit(struct restore_output *output, struct error *err) MUST
 /* Drops what was not put in its place. */
 void restore_output_close(struct restore_output *output);
 
-/* A file without a name in the folder dir, to be thrown away. A descriptor or -errno. */
-int restore_output_scratch(const char *dir, struct error *err) MUST_CHECK;
+/*
+ * A file to be thrown away, in the folder dir: without a name where the filesystem
+ * can have such a file, else under a hidden one until it is closed (which a file
+ * needs that is to be given another name).
+ */
+struct restore_scratch {
+	int fd;		/* -1 = not open */
+	char *path;	/* NULL: it has no name */
+};
+
+#define RESTORE_SCRATCH_INIT                                                   \
+	{                                                                      \
+		.fd = -1                                                       \
+	}
+
+int restore_scratch_open(struct restore_scratch *scratch, const char *dir,
+			 struct error *err) MUST_CHECK;
+void restore_scratch_close(struct restore_scratch *scratch);
 
 #endif

@@ -30,14 +30,14 @@ int verify_backend(struct storage *storage, const char *folder,
 		   struct restore_result *ret_result, struct integrity_report *ret_report,
 		   struct error *err)
 {
-	int fd CLEANUP_FD = restore_output_scratch(scratch_dir, err);
-	int r;
+	struct restore_scratch scratch CLEANUP(restore_scratch_close) = RESTORE_SCRATCH_INIT;
+	int r = restore_scratch_open(&scratch, scratch_dir, err);
 
 	*ret_report = (struct integrity_report){ 0 };
-	if (fd < 0)
-		return fd;
-	r = restore_to_fd(storage, folder, request, fd, ret_result, err);
-	return r < 0 ? r : check(scratch_dir, fd, ret_result, ret_report, err);
+	if (r < 0)
+		return r;
+	r = restore_to_fd(storage, folder, request, scratch.fd, ret_result, err);
+	return r < 0 ? r : check(scratch_dir, scratch.fd, ret_result, ret_report, err);
 }
 
 int verify_log(struct txlog *log, const struct restore_live *live,
@@ -45,12 +45,12 @@ int verify_log(struct txlog *log, const struct restore_live *live,
 	       struct restore_result *ret_result, struct integrity_report *ret_report,
 	       struct error *err)
 {
-	int fd CLEANUP_FD = restore_output_scratch(scratch_dir, err);
-	int r;
+	struct restore_scratch scratch CLEANUP(restore_scratch_close) = RESTORE_SCRATCH_INIT;
+	int r = restore_scratch_open(&scratch, scratch_dir, err);
 
 	*ret_report = (struct integrity_report){ 0 };
-	if (fd < 0)
-		return fd;
-	r = restore_log_to_fd(log, live, request, fd, ret_result, err);
-	return r < 0 ? r : check(scratch_dir, fd, ret_result, ret_report, err);
+	if (r < 0)
+		return r;
+	r = restore_log_to_fd(log, live, request, scratch.fd, ret_result, err);
+	return r < 0 ? r : check(scratch_dir, scratch.fd, ret_result, ret_report, err);
 }

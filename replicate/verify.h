@@ -6,7 +6,7 @@
 #include "replicate/restore.h"
 
 /*
- * Proves that a backup restores: it is restored to a file without a name in
+ * Proves that a backup restores: it is restored to a file of no lasting name in
  * scratch_dir (which needs room for the database), which compares every
  * checksum, and SQLite checks the result. request's output does not count.
  * 0; -EBADMSG: it does not restore, or SQLite found problems (in ret_report);

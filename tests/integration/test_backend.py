@@ -359,6 +359,19 @@ def test_list_and_verify_say_what_is_there(mounts):
     connection.close()
 
 
+def test_verify_needs_no_files_without_a_name(mounts):
+    """The mount has no O_TMPFILE, as a scratch folder's filesystem may have none."""
+    mount = mounts(backup=True)
+    connection = connect(mount, "a.db")
+    insert(connection, 5)
+    wait_stored(mount, "a.db")
+    for source in (mount.backup, mount.dir):
+        done = run_cli("verify", source, "--scratch", mount.dir, env=mount.env)
+        assert "integrity_check ok" in done.stdout
+    assert not [path for path in mount.dir.iterdir() if path.name.startswith(".")]
+    connection.close()
+
+
 def test_a_missing_backend_folder_is_refused_at_the_mount(mounts, folder):
     """No disk mounted there: say so, rather than fill the bare mountpoint."""
     mount = mounts(start=False)
