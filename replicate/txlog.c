@@ -468,15 +468,20 @@ struct position txlog_position(struct txlog *log, struct extent *ret_extent, int
 	return position;
 }
 
-uint64_t txlog_size(struct txlog *log)
+/* With the mutex held. */
+static uint64_t size_of_files(const struct txlog *log)
 {
 	uint64_t size = 0;
 
-	pthread_mutex_lock(&log->mutex);
 	for (size_t i = 0; i < log->n_files; i++)
 		size += log->files[i].end;
-	pthread_mutex_unlock(&log->mutex);
 	return size;
+}
+
+uint64_t txlog_size(struct txlog *log)
+{
+	LOCK_SCOPE(&log->mutex);
+	return size_of_files(log);
 }
 
 struct position txlog_oldest(struct txlog *log, int64_t *ret_time_us)
@@ -496,9 +501,10 @@ struct position txlog_oldest(struct txlog *log, int64_t *ret_time_us)
 uint64_t txlog_retain(struct txlog *log, int64_t before_us, uint64_t max_bytes, uint64_t keep_txid)
 {
 	uint64_t freed = 0;
-	uint64_t size = txlog_size(log);
+	uint64_t size;
 
 	LOCK_SCOPE(&log->mutex);
+	size = size_of_files(log);
 	while (log->n_files > 1) {
 		struct txlog_file *oldest = &log->files[0];
 		struct txlog_file *second = &log->files[1];

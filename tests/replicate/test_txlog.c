@@ -1034,6 +1034,60 @@ static void retention_may_run_beside_the_writer(void **state)
 	txlog_close(&log);
 }
 
+/* A thread that sets it waits, once, behind the first mutex that it gives back. */
+static _Thread_local bool waits;
+static pthread_barrier_t all_wait;
+
+int __real_pthread_mutex_unlock(pthread_mutex_t *mutex);
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex);
+
+int __wrap_pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+	int r = __real_pthread_mutex_unlock(mutex);
+
+	if (waits) {
+		waits = false;
+		pthread_barrier_wait(&all_wait);
+	}
+	return r;
+}
+
+struct limited {
+	struct txlog *log;
+	uint64_t max_bytes;
+};
+
+static void *retain_once(void *arg)
+{
+	const struct limited *limited = arg;
+
+	waits = true;
+	txlog_retain(limited->log, 0, limited->max_bytes, 0);
+	return NULL;
+}
+
+/* What one of them has removed the other does not count as still there. */
+static void two_retentions_at_once_remove_no_more_than_one(void **state)
+{
+	struct txlog log;
+	pthread_t threads[2];
+	struct limited limited = { .log = &log };
+	size_t n_files;
+
+	new_log(&log, *state, 1000);
+	put_records(&log, 50, 1);
+	n_files = log.n_files;
+	limited.max_bytes = txlog_size(&log) - 1;
+	assert_int_equal(pthread_barrier_init(&all_wait, NULL, 2), 0);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, retain_once, &limited), 0);
+	for (size_t i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	pthread_barrier_destroy(&all_wait);
+	assert_int_equal(log.n_files, n_files - 1);
+	txlog_close(&log);
+}
+
 /* The daemon that wrote the records may have died before it synced them. */
 static void what_an_earlier_process_wrote_is_synced_too(void **state)
 {
@@ -1160,6 +1214,7 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(retention_drops_the_oldest_files),
 		UNIT_TEST_IN_FOLDER(a_reader_notices_a_gap),
 		UNIT_TEST_IN_FOLDER(retention_may_run_beside_the_writer),
+		UNIT_TEST_IN_FOLDER(two_retentions_at_once_remove_no_more_than_one),
 		UNIT_TEST_IN_FOLDER(what_an_earlier_process_wrote_is_synced_too),
 		UNIT_TEST_IN_FOLDER(a_failed_sync_gives_the_file_up),
 		UNIT_TEST_IN_FOLDER(reading_only_changes_nothing),
