@@ -8,7 +8,7 @@
 
 /*
  * The owner record of a database's folder in a backend: who may write there.
- * Made once, before anything else, and only replaced by a take-over. Pure codec.
+ * Made once, before anything else, and never replaced. Pure codec.
  */
 
 #define OWNER_FORMAT_VERSION 1u

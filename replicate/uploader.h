@@ -25,7 +25,6 @@ struct uploader_options {
 	int state_fd;		 /* borrowed */
 	struct id node_id;
 	const char *host;	 /* for people who meet our owner record */
-	bool take_over;		 /* claim what another node owns */
 	int compression_level;	 /* of zstd, for segments; 3 */
 	int64_t sync_interval_ms;     /* 1,000 */
 	int64_t snapshot_interval_ms; /* 24 h */

@@ -57,13 +57,13 @@ void uploader_explain_owner(struct uploader *uploader, const char *folder,
 	error_set(err, EEXIST, "%s/%s belongs to node %s (last write %s)",
 		  storage_url(uploader->storage), folder, owner->host, text);
 	error_why(err, "two writers on one path would make a backup that does not restore");
-	error_fix(err, "give this backend another path, or use --take-over after %s is stopped",
-		  owner->host);
+	error_fix(err, "give this backend another path, or remove %s/" LAYOUT_OWNER
+		       " from it once %s has stopped for good", folder, owner->host);
 }
 
-/* Writes the record: our own, by put_new unless we take over. 0, 1 = exists. */
+/* Writes our record. 0, 1 = there is one. */
 static int write_owner(struct uploader *uploader, struct upload *upload, struct database *db,
-		       const char *folder, bool replace, struct error *err)
+		       const char *folder, struct error *err)
 {
 	struct buf data CLEANUP_BUF = { 0 };
 	char *name CLEANUP_FREE = database_name(db);
@@ -83,8 +83,7 @@ static int write_owner(struct uploader *uploader, struct upload *upload, struct 
 	if (r < 0)
 		return r;
 	layout_key(key, folder, LAYOUT_OWNER);
-	return replace ? uploader_put(uploader, upload, key, &data, err) :
-			 uploader_put_new(uploader, upload, key, &data, err);
+	return uploader_put_new(uploader, upload, key, &data, err);
 }
 
 static bool is_ours(const struct uploader *uploader, const struct upload *upload,
@@ -108,6 +107,7 @@ int uploader_check_owner(struct uploader *uploader, struct upload *upload, struc
 		/* Somebody emptied the backend: begin anew. */
 		upload_cursor_done(&upload->cursor);
 		upload->opened = false;
+		uploader->folders_listed = false;
 		return error_set(err, ESTALE, "%s was emptied; beginning anew",
 				 storage_url(uploader->storage));
 	}
@@ -145,30 +145,26 @@ static int list_folders(struct uploader *uploader, struct error *err)
 static int judge_folder(struct uploader *uploader, struct upload *upload, const char *folder,
 			bool *ret_ours, struct error *err)
 {
-	struct manifest manifest = { 0 };
-	struct owner owner = { 0 };
+	struct manifest manifest CLEANUP(manifest_done) = { 0 };
+	struct owner owner CLEANUP(owner_done) = { 0 };
 	bool live = true;
 	int r = read_owner(uploader, folder, &owner, err);
 
-	if (r != 0)
-		return r < 0 ? r : 0; /* without an owner it is nobody's */
-	*ret_ours = is_ours(uploader, upload, &owner);
-	if (*ret_ours || (id_equal(&owner.node_id, &uploader->options.node_id) &&
-			  !id_equal(&owner.database_id, &upload->id))) {
-		owner_done(&owner);
-		return 0; /* ours, or of an earlier database of this name of ours */
-	}
+	/* Without an owner it is whose database is in it. */
+	*ret_ours = r > 0 ? layout_folder_has_id(folder, &upload->id) :
+			    r == 0 && is_ours(uploader, upload, &owner);
+	if (r < 0)
+		return r;
+	/* Our own, for an earlier database of this name, does not matter. */
+	if (r > 0 || id_equal(&owner.node_id, &uploader->options.node_id))
+		return 0;
 	if (holdings_read_manifest(uploader->storage, folder, &manifest, NULL) == 0)
 		live = !manifest.ended;
-	manifest_done(&manifest);
-	if (live && !uploader->options.take_over) {
-		uploader_explain_owner(uploader, folder, &owner, err);
-		r = 1;
-	}
-	/* A copy of the same database under another node: the folder is the same one. */
-	*ret_ours = r == 0 && id_equal(&owner.database_id, &upload->id);
-	owner_done(&owner);
-	return r;
+	/* Nor does another's that has ended, unless it is a copy of this very one. */
+	if (!live && !id_equal(&owner.database_id, &upload->id))
+		return 0;
+	uploader_explain_owner(uploader, folder, &owner, err);
+	return 1;
 }
 
 /* Finds our folder among those there are. 0: *ret_folder may be NULL; 1: refused. */
@@ -199,7 +195,7 @@ static int claim_folder(struct uploader *uploader, struct upload *upload, struct
 			const char *folder, struct error *err)
 {
 	struct owner owner = { 0 };
-	int r = write_owner(uploader, upload, db, folder, false, err);
+	int r = write_owner(uploader, upload, db, folder, err);
 
 	if (r <= 0)
 		return r;
@@ -208,12 +204,8 @@ static int claim_folder(struct uploader *uploader, struct upload *upload, struct
 		return r < 0 ? r : error_set(err, EAGAIN, "the owner record of %s comes and goes",
 					     folder);
 	if (!is_ours(uploader, upload, &owner)) {
-		if (uploader->options.take_over) {
-			r = write_owner(uploader, upload, db, folder, true, err);
-		} else {
-			uploader_explain_owner(uploader, folder, &owner, err);
-			r = 1;
-		}
+		uploader_explain_owner(uploader, folder, &owner, err);
+		r = 1;
 	}
 	owner_done(&owner);
 	return r;

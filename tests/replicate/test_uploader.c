@@ -2,6 +2,7 @@
 #include "tests/replicate/backup.h"
 
 #include "base/clock.h"
+#include "replicate/owner.h"
 
 /* What the acceptance of a backup is: every transaction since the beginning comes back. */
 static void every_transaction_comes_back(void **state)
@@ -305,7 +306,6 @@ static void a_second_writer_is_refused(void **state)
 	assert_int_equal(uploader_database_status(backup.uploader, other, &shown, &backup.err), 0);
 	assert_int_equal(shown.phase, UPLOADER_REFUSED);
 	assert_non_null(strstr(shown.trouble, "belongs to node host1 (last write 2"));
-	assert_non_null(strstr(shown.trouble, "--take-over"));
 	assert_int_equal(uploader_needed(backup.uploader, other), UINT64_MAX);
 	uploader_database_done(&shown);
 	backup_assert_latest(&backup, backup.catalog.databases[1]);
@@ -316,7 +316,7 @@ static void a_second_writer_is_refused(void **state)
 	backup_close(&backup);
 }
 
-static void a_copied_state_folder_is_refused_until_it_takes_over(void **state)
+static void a_copied_state_folder_is_refused_until_the_owner_record_is_removed(void **state)
 {
 	struct uploader_database shown;
 	struct backup backup;
@@ -341,10 +341,63 @@ static void a_copied_state_folder_is_refused_until_it_takes_over(void **state)
 		uploader_database_done(&shown);
 		backup_stop(&backup);
 	}
-	backup.options.take_over = true;
+	char *folder CLEANUP_FREE = backup_folder(&backup, "app.db");
+	char *owner CLEANUP_FREE = NULL;
+
+	assert_true(asprintf(&owner, "%s/" LAYOUT_OWNER, folder) > 0);
+	MODEL_CHECK(storage_remove(backup.reader, owner, &backup.err), &backup.err);
 	backup_start(&backup);
 	backup_drain(&backup);
+	fake_database_steps(db, 10);
+	backup_drain(&backup);
 	backup_assert_latest(&backup, db);
+	assert_segments_follow_each_other(&backup, "app.db");
+	backup_close(&backup);
+}
+
+/* Puts the owner record of another mount for a database called name. */
+static void claim_for_another(struct backup *backup, const char *name)
+{
+	struct owner owner = { .name = (char *)name, .host = (char[]){ "host2" } };
+	char *folder CLEANUP_FREE = NULL;
+	struct buf data CLEANUP_BUF = { 0 };
+	char key[LAYOUT_KEY_SIZE];
+
+	MODEL_CHECK(id_random(&owner.node_id, &backup->err), &backup->err);
+	MODEL_CHECK(id_random(&owner.database_id, &backup->err), &backup->err);
+	MODEL_CHECK(owner_format(&owner, &data, &backup->err), &backup->err);
+	assert_non_null(folder = layout_folder(name, &owner.database_id));
+	layout_key(key, folder, LAYOUT_OWNER);
+	MODEL_CHECK(storage_put(backup->reader, key, data.data, data.len, &backup->err),
+		    &backup->err);
+}
+
+static void after_the_backend_was_emptied_its_folders_are_listed_again(void **state)
+{
+	struct uploader_database shown;
+	struct backup backup;
+	struct database *db;
+	char *folder;
+	char *path CLEANUP_FREE = NULL;
+
+	backup_open(&backup, *state);
+	backup.options.owner_check_ms = 1;
+	db = backup_add(&backup, "app.db", 1);
+	backup_start(&backup);
+	fake_database_steps(db, 10);
+	backup_drain(&backup);
+	folder = backup_folder(&backup, "app.db");
+	assert_true(asprintf(&path, "%s/%s", backup.backend, folder) > 0);
+	free(folder);
+	/* Another mount is the first to come back to it. */
+	assert_int_equal(nftw(path, unit_folder_remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	claim_for_another(&backup, "app.db");
+	fake_database_steps(db, 10);
+	backup_drain(&backup);
+	assert_int_equal(uploader_database_status(backup.uploader, db, &shown, &backup.err), 0);
+	assert_int_equal(shown.phase, UPLOADER_REFUSED);
+	assert_non_null(strstr(shown.trouble, "belongs to node host2"));
+	uploader_database_done(&shown);
 	backup_close(&backup);
 }
 
@@ -462,7 +515,8 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(branches_of_history_can_all_be_restored),
 		UNIT_TEST_IN_FOLDER(a_backend_that_fails_is_caught_up_with),
 		UNIT_TEST_IN_FOLDER(a_second_writer_is_refused),
-		UNIT_TEST_IN_FOLDER(a_copied_state_folder_is_refused_until_it_takes_over),
+		UNIT_TEST_IN_FOLDER(a_copied_state_folder_is_refused_until_the_owner_record_is_removed),
+		UNIT_TEST_IN_FOLDER(after_the_backend_was_emptied_its_folders_are_listed_again),
 		UNIT_TEST_IN_FOLDER(a_renamed_database_keeps_its_folder),
 		UNIT_TEST_IN_FOLDER(a_huge_transaction_spans_parts),
 		UNIT_TEST_IN_FOLDER(a_snapshot_is_made_when_asked_for),
