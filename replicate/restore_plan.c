@@ -260,6 +260,8 @@ static int hole(const struct restore_plan *plan, const struct holdings *holdings
 		const struct restore_target *target, struct error *err)
 {
 	const struct lineage_piece *piece = lineage_find(&plan->line, plan->missing);
+	const struct lineage_piece *before = lineage_find(&plan->line, plan->end);
+	struct point end = { .position = { before != NULL ? before->generation : 0, plan->end } };
 	bool later = has_later(plan, holdings, plan->end);
 
 	error_set(err, ENODATA, "%s of %s: transaction %" PRIu64 " of generation %016" PRIx64
@@ -270,8 +272,7 @@ static int hole(const struct restore_plan *plan, const struct holdings *holdings
 		error_why(err, "the last one stored is %" PRIu64, plan->end);
 	else
 		error_why(err, "no segment with it is stored, but later ones are");
-	error_fix(err, "restore up to transaction %" PRIu64 " by --txid %" PRIu64, plan->end,
-		  plan->end);
+	restore_plan_hint(err, &end);
 	error_exit(err, 65);
 	return -ENODATA;
 }

@@ -53,7 +53,7 @@ void restore_plan_done(struct restore_plan *plan);
 int restore_plan_choose(struct restore_plan *plan, struct holdings *holdings, size_t i,
 			const struct restore_target *target, struct error *err) MUST_CHECK;
 
-/* Says in err's fix up to where a restore goes that ends at point. */
+/* Says in err's fix up to where a restore goes that ends at point, unless that is nothing. */
 void restore_plan_hint(struct error *err, const struct point *point);
 
 #endif

@@ -7,6 +7,7 @@
 #include "replicate/page.h"
 #include "replicate/verify.h"
 
+#include <inttypes.h>
 #include <sqlite3.h>
 #include <sys/wait.h>
 
@@ -109,11 +110,38 @@ static void a_missing_segment_is_noticed(void **state)
 	char *key CLEANUP_FREE = key_of(&backup, "segment/", 4);
 
 	MODEL_CHECK(storage_remove(backup.reader, key, &backup.err), &backup.err);
-	assert_fails(&backup, &latest, ENODATA, "transaction 21", "--txid 20");
+	assert_fails(&backup, &latest, ENODATA, "transaction 21", ":20");
 	target.time_us = db->model.copies[23].point.time_us;
 	assert_fails(&backup, &target, ENODATA, "transaction 21", ":20");
 	backup_assert_at(&backup, db, &db->model.copies[20], false);
 	backup_assert_at(&backup, db, &db->model.copies[19], true);
+	backup_close(&backup);
+}
+
+static void a_hint_names_the_generation_and_never_nothing(void **state)
+{
+	struct restore_target target = { .kind = RESTORE_TXID, .txid = 33 };
+	struct backup backup;
+	struct database *db;
+	char hint[64];
+
+	backup_open(&backup, *state);
+	db = backup_add(&backup, "app.db", 1);
+	backup_start(&backup);
+	fake_database_steps(db, 5);
+	backup_drain(&backup);
+	target.generation = txlog_position(&db->model.log, NULL, NULL).generation;
+	fake_database_new_generation(db, &db->model.copies[3]);
+	fake_database_steps(db, 5);
+	backup_drain(&backup);
+	/* Without it, the number would mean another transaction. */
+	snprintf(hint, sizeof(hint), "--txid %016" PRIx64 ":5", target.generation);
+	assert_fails(&backup, &target, ENODATA, "transaction 6", hint);
+	char *key CLEANUP_FREE = key_of(&backup, "segment/", 0);
+
+	MODEL_CHECK(storage_remove(backup.reader, key, &backup.err), &backup.err);
+	assert_fails(&backup, &target, ENODATA, "transaction 1", NULL);
+	assert_null(backup.err.fix);
 	backup_close(&backup);
 }
 
@@ -246,7 +274,7 @@ static void moments_that_are_not_there_are_refused(void **state)
 
 	backup_open(&backup, *state);
 	db = with_snapshots(&backup);
-	assert_fails(&backup, &target, ENODATA, "transaction 31", "--txid 30");
+	assert_fails(&backup, &target, ENODATA, "transaction 31", ":30");
 	target.generation = 12345;
 	assert_fails(&backup, &target, ENOENT, "0000000000003039", NULL);
 	/* A time before everything is the empty beginning; one behind, the end. */
@@ -740,6 +768,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		UNIT_TEST_IN_FOLDER(a_damaged_segment_is_named),
 		UNIT_TEST_IN_FOLDER(a_missing_segment_is_noticed),
+		UNIT_TEST_IN_FOLDER(a_hint_names_the_generation_and_never_nothing),
 		UNIT_TEST_IN_FOLDER(a_damaged_snapshot_is_done_without),
 		UNIT_TEST_IN_FOLDER(a_damaged_manifest_is_made_anew),
 		UNIT_TEST_IN_FOLDER(the_newest_generation_is_found_without_a_manifest),
