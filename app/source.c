@@ -57,7 +57,7 @@ static int open_folder(struct source *source, const char *state_dir, struct erro
 	r = state_open(&source->state, source->root_fd, state_dir, false, err);
 	if (r != 0)
 		return r;
-	return statelock_take(source->state.fd, source->from, 0, &source->lock_fd, err);
+	return statelock_share(source->state.fd, &source->lock_fd, err);
 }
 
 static bool is_folder(const char *path)

@@ -20,7 +20,7 @@ struct source {
 	bool live;		 /* a daemon serves the folder */
 	char *socket_dir;
 	int root_fd;		 /* the folder, when it is not live */
-	int lock_fd;		 /* keeps mounts away from it meanwhile */
+	int lock_fd;		 /* keeps mounts away from it meanwhile; -1: none can be */
 	struct state state;	 /* fd only when live */
 };
 

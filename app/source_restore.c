@@ -3,6 +3,7 @@
 
 #include "app/live_copy.h"
 #include "base/file.h"
+#include "fuse/statelock.h"
 #include "replicate/catalog.h"
 #include "replicate/restore_output.h"
 
@@ -39,15 +40,22 @@ static int copy_offline(struct local *local, struct error *err)
 	};
 	struct catalog *catalog;
 	struct database *db;
-	int r = catalog_open(&options, &catalog, err);
+	/* The page hashes of the state folder are changed in place. */
+	int r = statelock_begin_writing(local->source->lock_fd, err);
 
 	if (r < 0)
 		return r;
+	r = catalog_open(&options, &catalog, err);
+	if (r < 0) {
+		statelock_end_writing(local->source->lock_fd);
+		return r;
+	}
 	db = catalog_find_id(catalog, &local->database.id);
 	r = db == NULL ? error_set(err, ENOENT, "the database is gone") :
 			 live_copy_make(db, local->copy.fd, false, &local->point, err);
 	database_unref(db);
 	catalog_close(catalog);
+	statelock_end_writing(local->source->lock_fd);
 	if (r == -EAGAIN) {
 		error_set(err, EAGAIN, "%s was changed since it was unmounted",
 			  local->database.name);

@@ -161,23 +161,50 @@ static int busy(const struct statelock *lock, struct error *err)
 	return error_exit(err, EX_TEMPFAIL);
 }
 
-static int wait_for(int fd, int64_t wait_ms, struct error *err)
+static int busy_reading(const char *mountpoint, struct error *err)
+{
+	error_set(err, EBUSY, "%s is being read by a list, restore or verify", mountpoint);
+	error_fix(err, "wait until it is done, then try again");
+	return error_exit(err, EX_TEMPFAIL);
+}
+
+/* Whether those that have the lock share it. */
+static bool is_shared(int fd)
+{
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0)
+		return false;
+	flock(fd, LOCK_UN);
+	return true;
+}
+
+/* Somebody has the lock. 0: wait for it; or -EBUSY with who has it. */
+static int judge_holder(int fd, const char *mountpoint, bool late, struct error *err)
+{
+	struct statelock lock;
+	bool known;
+	int r = 0;
+
+	if (is_shared(fd))
+		return late ? busy_reading(mountpoint, err) : 0;
+	known = read_lock(fd, &lock);
+	if ((known && lock.state != STATELOCK_DRAINING) || late)
+		r = busy(&lock, err);
+	statelock_done(&lock);
+	return r;
+}
+
+static int wait_for(int fd, const char *mountpoint, int64_t wait_ms, struct error *err)
 {
 	int64_t deadline = clock_mono_ms() + wait_ms;
 
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		struct statelock lock;
-		bool known;
+		int r;
 
 		if (errno != EWOULDBLOCK)
 			return error_set_errno(err, errno, "cannot lock the state folder");
-		known = read_lock(fd, &lock);
-		if ((known && lock.state != STATELOCK_DRAINING) || clock_mono_ms() >= deadline) {
-			busy(&lock, err);
-			statelock_done(&lock);
-			return -err->code;
-		}
-		statelock_done(&lock);
+		r = judge_holder(fd, mountpoint, clock_mono_ms() >= deadline, err);
+		if (r < 0)
+			return r;
 		poll(NULL, 0, POLL_MS);
 	}
 	return 0;
@@ -192,7 +219,7 @@ int statelock_take(int state_fd, const char *mountpoint, int64_t wait_ms, int *r
 
 	if (fd < 0)
 		return error_set_errno(err, errno, "cannot open the lock of the state folder");
-	r = wait_for(fd, wait_ms, err);
+	r = wait_for(fd, mountpoint, wait_ms, err);
 	if (r == 0)
 		r = write_lock(fd, STATELOCK_SERVING, clock_wall_us() / CLOCK_US_PER_S, mountpoint);
 	if (r < 0 && err->code == 0)
@@ -201,4 +228,58 @@ int statelock_take(int state_fd, const char *mountpoint, int64_t wait_ms, int *r
 		return r;
 	*ret_fd = take_fd(&fd);
 	return 0;
+}
+
+/* Opens the file, to be written if that can be. -ENOENT: there is none. */
+static int open_to_share(int state_fd)
+{
+	int fd = openat(state_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0 && (errno == EROFS || errno == EACCES))
+		fd = openat(state_fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	return fd < 0 ? -errno : fd;
+}
+
+int statelock_share(int state_fd, int *ret_fd, struct error *err)
+{
+	int fd CLEANUP_FD = open_to_share(state_fd);
+	struct statelock lock;
+	int r;
+
+	*ret_fd = -1;
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return error_set_errno(err, -fd, "cannot open the lock of the state folder");
+	if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+		*ret_fd = take_fd(&fd);
+		return 0;
+	}
+	if (errno != EWOULDBLOCK)
+		return error_set_errno(err, errno, "cannot lock the state folder");
+	(void)read_lock(fd, &lock);
+	r = busy(&lock, err);
+	statelock_done(&lock);
+	return r;
+}
+
+int statelock_begin_writing(int fd, struct error *err)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	/* Another kind of lock than flock(2), so that mounts do not meet it. */
+	while (fcntl(fd, F_OFD_SETLKW, &lock) < 0) {
+		if (errno == EBADF)
+			return error_set(err, EROFS, "the state folder cannot be written");
+		if (errno != EINTR)
+			return error_set_errno(err, errno, "cannot lock the state folder");
+	}
+	return 0;
+}
+
+void statelock_end_writing(int fd)
+{
+	struct flock lock = { .l_type = F_UNLCK, .l_whence = SEEK_SET };
+
+	fcntl(fd, F_OFD_SETLK, &lock);
 }

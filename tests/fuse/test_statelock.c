@@ -55,6 +55,33 @@ static void one_that_drains_is_waited_for(void **state)
 	close(fd);
 }
 
+static void those_that_read_share_it_and_keep_mounts_away(void **state)
+{
+	struct unit_folder *folder = *state;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	int first, second, mount;
+
+	/* The file tells of the mount that was there last. */
+	assert_int_equal(statelock_take(folder->fd, "/data", 0, &mount, &err), 0);
+	assert_int_equal(statelock_share(folder->fd, &first, &err), -EBUSY);
+	assert_non_null(strstr(error_what(&err), "/data is already served by pid "));
+	close(mount);
+	assert_int_equal(statelock_share(folder->fd, &first, &err), 0);
+	assert_int_equal(statelock_share(folder->fd, &second, &err), 0);
+	assert_int_equal(statelock_take(folder->fd, "/data", 100, &mount, &err), -EBUSY);
+	assert_non_null(strstr(error_what(&err), "/data is being read"));
+	assert_int_equal(error_exit_code(&err), 75);
+	/* One at a time writes. */
+	assert_int_equal(statelock_begin_writing(first, &err), 0);
+	assert_int_equal(file_lock(second, F_WRLCK, 0, 0), -EAGAIN);
+	statelock_end_writing(first);
+	assert_int_equal(statelock_begin_writing(second, &err), 0);
+	close(second);
+	close(first);
+	assert_int_equal(statelock_take(folder->fd, "/data", 0, &mount, &err), 0);
+	close(mount);
+}
+
 static void damaged_locks_are_refused(void **state)
 {
 	static const char *const texts[] = {
@@ -82,6 +109,7 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(the_lock_says_who_has_it),
 		UNIT_TEST_IN_FOLDER(a_second_one_is_told_who_serves),
 		UNIT_TEST_IN_FOLDER(one_that_drains_is_waited_for),
+		UNIT_TEST_IN_FOLDER(those_that_read_share_it_and_keep_mounts_away),
 		cmocka_unit_test(damaged_locks_are_refused),
 	};
 

@@ -4,6 +4,7 @@
 import datetime
 import json
 import os
+import subprocess
 
 import pytest
 
@@ -118,3 +119,19 @@ def test_results_bear_the_name_of_the_database(backed_up, folder):
     done = run_cli("verify", *args)
     (result,) = json.loads(done.stdout)["databases"]
     assert result["database"] == "b.db"
+
+
+def test_a_folder_on_a_medium_that_cannot_be_written_is_listed(small_disk, mounts):
+    """A listing only reads; a restore from there, which does not, says why."""
+    mount = mounts("m")
+    connection = connect(mount, "a.db")
+    insert(connection, 5)
+    mount.settle("a.db")
+    connection.close()
+    mount.unmount()
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    listed = json.loads(run_cli("list", "--json", mount.dir, env=mount.env).stdout)
+    assert [database["name"] for database in listed["databases"]] == ["a.db"]
+    done = run_cli("verify", mount.dir, env=mount.env, check=False)
+    assert done.returncode != 0
+    assert "state folder cannot be written" in done.stderr
