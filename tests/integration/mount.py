@@ -297,23 +297,22 @@ def journal_begins(database):
     return b""
 
 
-def pages_of(path):
-    """What a database file holds, as far as its header counts it: behind that is what a writer
-    left that died before he cut the file off."""
-    with open(path, "rb") as file:
-        content = bytearray(file.read())
+def counted(content, page_size):
+    """How many bytes of a database file count, as far as its header says: behind that is what a
+    writer left that died before he cut the file off."""
     if content[24:28] == content[92:96]:
-        n_pages = int.from_bytes(content[28:32], "big")
-        del content[n_pages * page_size_of(path) or len(content) :]
-    return content
+        return int.from_bytes(content[28:32], "big") * page_size or len(content)
+    return len(content)
 
 
-def differing_pages(a, b, page_size=None, mode_bytes=True):
-    """The numbers of the pages that differ; lengths count. mode_bytes=False masks bytes 18, 19."""
+def differing_pages(a, b, page_size=None):
+    """The numbers of the pages in which b differs from the database a; lengths count, and what
+    b has behind its end, unless a has something there too."""
     page_size = page_size or page_size_of(a)
-    one, two = pages_of(a), pages_of(b)
-    if not mode_bytes:
-        one[18:20] = two[18:20] = b"\0\0"
+    one, two = (bytearray(pathlib.Path(path).read_bytes()) for path in (a, b))
+    if counted(one, page_size) < len(one):
+        for each in (one, two):
+            del each[counted(each, page_size) :]
     n = max(len(one), len(two))
     return [
         at // page_size + 1

@@ -107,7 +107,8 @@ static int take(struct follow *follow, struct followed *followed, struct roll *r
 /*
  * The pages that page 1 counts, where it counts fewer: behind them is what a
  * writer left that died before he cut the file off. The next transaction in the
- * WAL takes that in, and once the WAL is empty again it is out.
+ * WAL takes that in, and once the WAL is empty again it is out. So where the
+ * database has such a tail the image may have one; where it has none, neither may.
  */
 static struct extent counted(const uint8_t *pages, struct extent extent)
 {
@@ -128,8 +129,9 @@ static void add_differences(json_t *answer, const uint8_t *image, struct extent 
 			    const struct original *original)
 {
 	const uint8_t *pages = original->pages.data;
-	struct extent extent = counted(image, logged);
 	struct extent real = counted(pages, original->extent);
+	bool has_tail = original->has_tail || real.n_pages < original->extent.n_pages;
+	struct extent extent = has_tail ? counted(image, logged) : logged;
 	bool same_size = extent.page_size == real.page_size;
 	uint32_t n = MAX(extent.n_pages, real.n_pages);
 	json_t *named = json_array();

@@ -58,6 +58,7 @@ static int read_main(struct original *original, int dir_fd, const char *name, st
 	if (header.n_pages == 0)
 		header.n_pages = (uint32_t)(original->pages.len / header.page_size);
 	original->extent = (struct extent){ header.page_size, header.n_pages };
+	original->has_tail = original->pages.len > extent_bytes(original->extent);
 	return 0;
 }
 
@@ -156,11 +157,13 @@ static int overlay(struct original *original, const struct wal_file *wal, uint32
 		if (frame > counted && wal_frame_parse(frame_at(wal, frame)).n_pages != 0)
 			original->n_commits += !is_padding(wal, frame);
 	}
-	if (end != 0)
+	if (end != 0) {
 		original->extent = (struct extent){
 			.page_size = wal->header.page_size,
 			.n_pages = wal_frame_parse(frame_at(wal, end)).n_pages,
 		};
+		original->has_tail = false; /* but the transaction's, which the pages show */
+	}
 	return r;
 }
 

@@ -29,6 +29,7 @@ struct original {
 	struct extent extent;
 	struct buf pages;	   /* of that extent */
 	bool wal_mode;		   /* as page 1 says */
+	bool has_tail;		   /* there is more than page 1 counts */
 	struct original_mark mark; /* the last commit in the WAL */
 	uint32_t n_commits;	   /* in the WAL, behind the mark that was given */
 };
