@@ -86,8 +86,9 @@ def main():
     commits = 0
     errors = []
     while time.monotonic() < end:
-        connection = connect(path, options)
+        connection = None
         try:
+            connection = connect(path, options)
             set_up(connection, chance, options)
             for _ in range(chance.randrange(1, 400)):
                 if time.monotonic() >= end:
@@ -102,7 +103,8 @@ def main():
                 connection.execute("ROLLBACK")
             except Exception:  # pylint: disable=broad-except
                 pass
-        connection.close()
+        if connection is not None:
+            connection.close()
     print(json.dumps({"commits": commits, "errors": errors}))
 
 
