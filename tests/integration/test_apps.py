@@ -70,14 +70,21 @@ class Load:
     """A writer on a database beside the other programs, until the block ends."""
 
     def __init__(self, mount):
+        self.mount = mount
         self.path = mount.dir / "load.db"
         connection = sqlite3.connect(self.path, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
         connection.close()
         self.process = None
+        self.before = None
+
+    def n_transactions(self):
+        """In the log."""
+        return self.mount.database("load.db")["txid"]
 
     def __enter__(self):
+        self.before = self.n_transactions()
         self.process = subprocess.Popen(
             ["nice", sys.executable, str(HERE / "writer.py"), str(self.path), "1", "600"]
             + ["module=sqlite3", "checkpoints=no", "sync=OFF,NORMAL"],
@@ -85,10 +92,14 @@ class Load:
         )
         return self
 
-    def __exit__(self, *_):
-        assert self.process.poll() is None, "the load ended early"
+    def __exit__(self, kind, *_):
+        ended = self.process.poll() is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
+        if kind is None:
+            assert not ended, "the load ended early"
+            written = self.n_transactions() - self.before
+            assert written > 20, f"only {written} transactions were written meanwhile"
 
 
 def write_files(folder, n):
