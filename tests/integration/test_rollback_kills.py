@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Programs killed in a rollback-mode commit: what they leave is played back, or is captured."""
 
+import contextlib
 import os
 import random
 
@@ -27,6 +28,19 @@ def created(clients, mount, name, *pragmas, n=200):
     client.sql("COMMIT")
     client.sql(f"DELETE FROM t WHERE id >= {n}")
     return client
+
+
+@contextlib.contextmanager
+def on_the_road(mount, road, *names):
+    """On passthrough new databases stay for as long as somebody has them open; else they do not."""
+    keepers = [os.open(mount.dir / name, os.O_RDONLY) for name in names if road == "passthrough"]
+    try:
+        yield
+        told = mount.status()["upcalls"]["write"]
+        assert (told == 0) == (road == "passthrough"), f"told of {told} writes: not the road meant"
+    finally:
+        for keeper in keepers:
+            os.close(keeper)
 
 
 def sound(client):
@@ -157,26 +171,29 @@ def test_a_journal_whose_super_journal_is_gone(ram_mounts, follows, clients, fol
     then drops it, for which SQLite makes no call with exclusive locking: it syncs the database,
     though."""
     mount, follow = followed(ram_mounts, follows, capture=road)
-    a, b = (str(mount.dir / name) for name in ("a.db", "b.db"))
-    for name in ("a.db", "b.db"):
-        created(clients, mount, name, n=20).run("db.close()")
-    doomed = Doomed(clients, folder, mount.dir)
-    text = ATTACHED.format(a=a, b=b, mode="DELETE", level="FULL")
-    follow.look("b.db")
-    for _ in range(3):
-        assert doomed.run(text, 1, "unlink:/b.db-journal") is not None
-        assert not super_journals(mount) and os.path.exists(f"{b}-journal")
-        reader = clients()
-        reader.run(f"db = Database({b!r})")
-        reader.sql("PRAGMA locking_mode=EXCLUSIVE")
-        sound(reader)
-        assert os.path.getsize(f"{b}-journal") > 512
-        follow.assert_equal("b.db", records=1)
-        for _ in range(2):
-            reader.sql("UPDATE t SET v = randomblob(900)")
+    names = ("a.db", "b.db")
+    a, b = (str(mount.dir / name) for name in names)
+    makers = [created(clients, mount, name, n=20) for name in names]
+    with on_the_road(mount, road, *names):
+        for maker in makers:
+            maker.run("db.close()")
+        doomed = Doomed(clients, folder, mount.dir)
+        text = ATTACHED.format(a=a, b=b, mode="DELETE", level="FULL")
+        follow.look("b.db")
+        for _ in range(3):
+            assert doomed.run(text, 1, "unlink:/b.db-journal") is not None
+            assert not super_journals(mount) and os.path.exists(f"{b}-journal")
+            reader = clients()
+            reader.run(f"db = Database({b!r})")
+            reader.sql("PRAGMA locking_mode=EXCLUSIVE")
+            sound(reader)
+            assert os.path.getsize(f"{b}-journal") > 512
             follow.assert_equal("b.db", records=1)
-        reader.run("db.close()")
-        follow.assert_equal("b.db", records=0)
+            for _ in range(2):
+                reader.sql("UPDATE t SET v = randomblob(900)")
+                follow.assert_equal("b.db", records=1)
+            reader.run("db.close()")
+            follow.assert_equal("b.db", records=0)
     mount.unmount()
     assert_captured(mount, "b.db", merged=0)
 
@@ -230,19 +247,21 @@ def test_commits_that_nothing_tells_of(ram_mounts, follows, clients, folder, roa
     played that transaction back."""
     mount, follow = followed(ram_mounts, follows, capture=road)
     path = mount.dir / "a.db"
-    created(clients, mount, "a.db").run("db.close()")
-    doomed = Doomed(clients, folder, mount.dir)
-    for _ in range(3):
-        follow.look("a.db")
-        text = UNSEEN.format(path=str(path))
-        assert doomed.run(text, 20, "pwrite:/a.db") is not None
-        assert journal_begins(path) not in (b"", b"\0"), "no journal was left"
-        reader = clients(path)
-        sound(reader)
-        follow.assert_equal("a.db", records=1, merged=None)
-        reader.sql("UPDATE t SET v = randomblob(900) WHERE id = 5")
-        follow.assert_equal("a.db", records=1)
-        reader.run("db.close()")
+    maker = created(clients, mount, "a.db")
+    with on_the_road(mount, road, "a.db"):
+        maker.run("db.close()")
+        doomed = Doomed(clients, folder, mount.dir)
+        for _ in range(3):
+            follow.look("a.db")
+            text = UNSEEN.format(path=str(path))
+            assert doomed.run(text, 20, "pwrite:/a.db") is not None
+            assert journal_begins(path) not in (b"", b"\0"), "no journal was left"
+            reader = clients(path)
+            sound(reader)
+            follow.assert_equal("a.db", records=1, merged=None)
+            reader.sql("UPDATE t SET v = randomblob(900) WHERE id = 5")
+            follow.assert_equal("a.db", records=1)
+            reader.run("db.close()")
     mount.unmount()
     assert_captured(mount, "a.db")
 
