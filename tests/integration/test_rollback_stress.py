@@ -4,18 +4,27 @@
 REPLITEDFS_SEED repeats a seed that is printed.
 """
 
+import collections
 import os
 import random
 import shutil
+import sqlite3
 import time
 
 import pytest
 
 from mount import assert_captured
-from rollback_round import NAME, Round
+from rollback_round import NAME, Round, assert_compared
 
 SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "20"))
 N_STEPS = 250  # of one seed
+
+
+def assert_sound(path):
+    """SQLite's own check, of an unmounted database: no lock keeps that out."""
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
 
 
 @pytest.fixture
@@ -25,6 +34,7 @@ def rounds(ram_mounts, follows, clients, folder):
     def run(seconds, capture, first=None, timed_kills=True, hooks=""):
         end = time.monotonic() + seconds
         seed = first if first is not None else random.randrange(1 << 30)
+        counts = collections.Counter()
         while time.monotonic() < end:
             print(f"seed {seed}", flush=True)
             mount = ram_mounts(
@@ -50,9 +60,12 @@ def rounds(ram_mounts, follows, clients, folder):
                 assert told == (capture == "intercept"), "not the road meant"
             mount.unmount()
             assert_captured(mount, NAME)
+            assert_sound(mount.dir / NAME)
             print(f"    {'kept open, ' * one.kept_open}{dict(one.counts)}")
             shutil.rmtree(mount.root)
+            counts += one.counts
             seed += 1
+        assert_compared(counts)
 
     return run
 

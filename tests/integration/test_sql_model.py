@@ -23,6 +23,7 @@ import pytest
 import sql_model
 from follow import Follow
 from mount import assert_captured, differing_pages, journal_begins, run_cli, wait_for
+from rollback_round import assert_compared
 
 SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "20"))
 REPEATED = os.environ.get("REPLITEDFS_SEED")
@@ -638,6 +639,7 @@ def steps_of(seed):
 def run_seeds(make_mount, make_client, seconds, first, captures, hooks=None):
     """Seed after seed, each on a mount of its own, for some time."""
     end = time.monotonic() + seconds
+    counts = collections.Counter()
     for seed in itertools.count(first):
         if time.monotonic() >= end:
             break
@@ -665,6 +667,8 @@ def run_seeds(make_mount, make_client, seconds, first, captures, hooks=None):
             print(f"to repeat it: REPLITEDFS_SEED={seed}; the last steps:", *one.history, sep="\n")
             raise
         print(f"    {dict(one.counts)}")
+        counts += one.counts
+    assert_compared(counts)
 
 
 # Which road a database takes, and which a new one, is up to the mount with "auto".
