@@ -62,7 +62,8 @@ class Suite:
     def bare(self, name):
         """The result in a bare folder, once for all."""
         if name not in self.results:
-            self.results[name] = self.run(name, self.folder / name)
+            result = self.results[name] = self.run(name, self.folder / name)
+            assert result.ran, f"{name} runs nothing in a bare folder: {result.output[-500:]}"
         return self.results[name]
 
 
@@ -122,6 +123,7 @@ def assert_restores(mount, name):
 def uncaptured(mount):
     """Unmounts; where the log is not what the tests have left of their databases, as lines."""
     databases = [database for database in mount.status()["databases"] if database["bytes"] > 0]
+    assert databases, "the tests have left no database"
     mount.unmount()
     wrong = re.findall(r"^.* error .*not captured.*$", mount.log(), re.M)
     for database in databases:
