@@ -281,14 +281,16 @@ bool tailer_make_room(struct database *db)
 {
 	struct tailer *tailer = &db->catalog->tailer;
 	int64_t before_us = clock_wall_us() - tailer->retention.keep_us;
+	bool freed;
 
 	if (!tailer->started)
 		return false;
-	/* The other databases' turn comes when the thread wakes. */
+	freed = txlog_retain(&db->log, before_us, tailer->retention.max_bytes,
+			     needed(tailer, db)) != 0;
+	/* The other databases' turn comes when the thread wakes; sooner it would take ours. */
 	tailer->retained_ms = 0;
 	ring(tailer);
-	return txlog_retain(&db->log, before_us, tailer->retention.max_bytes,
-			    needed(tailer, db)) != 0;
+	return freed;
 }
 
 static void *run(void *arg)
