@@ -15,10 +15,22 @@
 /* With fewer transactions it is not worth waking a thread to sync the log ahead. */
 #define SYNC_AHEAD_MIN 16
 
+/* As capture_catch_up(); where the log has no room, what it need not keep goes first. */
+static int catch_up_making_room(struct database *db, struct error *err)
+{
+	int r = capture_catch_up(db, err);
+
+	if ((r == -ENOSPC || r == -EDQUOT) && tailer_make_room(db)) {
+		error_done(err);
+		r = capture_catch_up(db, err);
+	}
+	return r;
+}
+
 /* The moment that precedes every restart of the WAL: all of it must be captured. */
 static int begin_main_truncate(struct database *db, struct error *err)
 {
-	int r = capture_catch_up(db, err);
+	int r = catch_up_making_room(db, err);
 
 	if (r < 0)
 		return r;
@@ -210,7 +222,7 @@ static int begin_locked(struct database *db, enum database_file file, enum datab
 		return begin_main(db, what, size, err);
 	if (file == DATABASE_JOURNAL)
 		return begin_journal(db, what, size, err);
-	r = capture_catch_up(db, err);
+	r = what == DATABASE_SYNC ? capture_catch_up(db, err) : catch_up_making_room(db, err);
 	/* So begins the end of a WAL that has been copied whole; it is removed next. */
 	if (file == DATABASE_SHM)
 		db->wal_ends = r == 0 && what == DATABASE_UNLINK && database_index_trusted(db);

@@ -674,3 +674,27 @@ def test_full_disk_of_the_log_keeps_nobody_out(small_disk, mounts, clients, mode
     reader.run("db.close()")
     mount.unmount()
     assert_captured(mount, "a.db")
+
+
+def test_old_log_files_make_room_for_a_commit(small_disk, mounts, clients, road):
+    """Row 21: what nobody wants any more goes first; only then would a commit be refused, or the
+    log stay behind."""
+    env = {"REPLITEDFS_MOUNT_LOG_FILE_SIZE": "1MiB", "REPLITEDFS_MOUNT_LOG_RETENTION": "1s"}
+    mount = mounts(capture=road, env=env)
+    path = mount.dir / "a.db"
+    create(clients, path)
+    client = clients(path)
+    client.many(40, "INSERT INTO t(v) VALUES(randomblob(200000))")
+    mount.settle("a.db")
+    n_files = len(list_state_logs(mount, "a.db"))
+    assert n_files > 4
+    time.sleep(1)  # the retention
+    fill_disk(small_disk, 100 << 10)
+    client.sql("INSERT INTO t(v) VALUES(randomblob(3000000))")
+    client.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert client.sql(COUNT) == [[41]]
+    assert len(list_state_logs(mount, "a.db")) < n_files
+    status = mount.database("a.db")
+    assert status["trouble"] is None and status["txid"] == 2 + 41, status
+    client.run("db.close()")
+    mount.unmount()
