@@ -382,6 +382,33 @@ def test_a_page_size_changed_by_vacuum(mounts, clients, road):
     assert report["page_size"] == 65536 == page_size_of(path)
 
 
+def test_a_page_size_changed_beside_another_connection(mounts, clients, road):
+    """Row 16: one that is open all the time reads and writes at each size, in WAL mode too."""
+    mount = mounts(capture=road)
+    path = mount.dir / "a.db"
+    client = create(clients, path, mode="DELETE", n=50)
+    other = clients(path)
+    n_rows = 50
+    for size in (8192, 512, 65536):
+        assert other.sql("SELECT count(*) FROM t") == [[n_rows]]
+        client.sql(f"PRAGMA page_size={size}")
+        client.sql("VACUUM")
+        assert other.sql("SELECT count(*) FROM t") == [[n_rows]]
+        assert other.sql("PRAGMA page_size") == [[size]]
+        for each in (other, client):
+            each.many(10, INSERT)
+        n_rows += 20
+    assert client.sql("PRAGMA journal_mode=WAL") == [["wal"]]
+    for each in (other, client):
+        each.many(10, INSERT)
+    assert other.sql("SELECT count(*) FROM t") == [[n_rows + 20]]
+    close(client, other)
+    mount.unmount()
+    report = assert_captured(mount, "a.db")
+    assert report["page_size"] == 65536 == page_size_of(path)
+    assert report["txid"] == 2 + 50 + 3 * 21 + 20, report
+
+
 @pytest.mark.parametrize("killed", [False, True], ids=["closed", "killed"])
 def test_a_rollback_writer_that_dies(mounts, clients, killed):
     """A hot journal is played back by the next program; the log equals what is there then."""
