@@ -164,8 +164,28 @@ static bool first_page_known(struct candidates *candidates, const uint8_t *page)
 }
 
 /*
+ * Of a transaction that did not journal page 1, and so has not changed it: whether
+ * it is what we captured last, and the file's time tells of other writes. 0; 1: not
+ * so; -errno.
+ */
+static int check_first_page(struct candidates *candidates, struct error *err)
+{
+	uint8_t *page = candidates->buffer;
+	int r;
+
+	if (candidates->db->journal.unsure)
+		return 1;
+	r = database_read_main(candidates->db, candidates->after.page_size, 1, page, err);
+	if (r < 0)
+		return r;
+	return first_page_known(candidates, page) ? 0 : 1;
+}
+
+/*
  * Reads the journal: its pages' versions before and, unless every write is known,
- * the first and the third term. 1: something was committed unseen.
+ * the first and the third term. 1: something was committed unseen. A copy of page 1
+ * counts only if it is this transaction's: one that is left of an older, unseen
+ * transaction is the page that we know.
  */
 static int push_journal(struct candidates *candidates, struct error *err)
 {
@@ -185,7 +205,7 @@ static int push_journal(struct candidates *candidates, struct error *err)
 			break;
 		if (record.pgno == 0 || record.pgno > n_pages || record.pgno == lock_page)
 			continue;
-		if (record.pgno == 1 && !first_page_seen) {
+		if (record.pgno == 1 && record.own && !first_page_seen) {
 			first_page_seen = true;
 			if (!first_page_known(candidates, record.page))
 				return 1;
@@ -195,9 +215,8 @@ static int push_journal(struct candidates *candidates, struct error *err)
 		if (r == 0 && !candidates->told)
 			r = push_leaves(candidates, &record, n_pages, err);
 	}
-	/* Without its copy of page 1 only the file's time tells. */
-	if (r >= 0 && !first_page_seen && candidates->db->journal.unsure)
-		return 1;
+	if (r > 0 && !first_page_seen)
+		return check_first_page(candidates, err);
 	return MIN(r, 0);
 }
 

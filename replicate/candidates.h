@@ -19,9 +19,10 @@
  * Those whose hash differs are the transaction. That holds if nothing was written
  * unseen between the last capture and its begin: the file must have been untouched
  * when the journal was opened or, for one that is kept open, synced first; and the
- * journal's copy of page 1, where every commit leaves its mark but those of a
- * connection with exclusive locking, must be our page 1. Otherwise all pages are
- * compared.
+ * transaction must have begun with our page 1, where every commit leaves its mark but
+ * those of a connection with exclusive locking: the journal's copy tells that, or the
+ * file where the transaction has not journaled it. A kept journal also holds copies of
+ * older transactions, which tell nothing. Otherwise all pages are compared.
  */
 
 /* A page that may have changed, or of which the journal has the version before. */

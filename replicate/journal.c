@@ -25,6 +25,7 @@ enum journal_header_state journal_header_parse(const uint8_t *bytes,
 	bool unsynced = memcmp(bytes, zeros, JOURNAL_MAGIC_LEN + 4) == 0;
 	struct journal_header header = {
 		.n_records = be32_get(bytes + 8),
+		.nonce = be32_get(bytes + 12),
 		.n_pages = be32_get(bytes + 16),
 		.sector_size = be32_get(bytes + 20),
 		.page_size = be32_get(bytes + 24),
@@ -57,6 +58,7 @@ static void enter_segment(struct journal_reader *reader, const struct journal_he
 	uint64_t n_fit;
 
 	reader->at = at + header->sector_size;
+	reader->nonce = header->nonce;
 	n_fit = reader->size > reader->at ? (reader->size - reader->at) / record_len(reader) : 0;
 	reader->last = state == JOURNAL_HEADER_UNSYNCED || header->n_records == JOURNAL_TO_THE_END;
 	reader->n_left = reader->last ? n_fit : MIN(n_fit, (uint64_t)header->n_records);
@@ -134,9 +136,20 @@ static int next_segment(struct journal_reader *reader, struct error *err)
 	return 0;
 }
 
+/* The nonce, and every 200th byte of the page from its end on (pager_cksum() in pager.c). */
+static uint32_t checksum(uint32_t nonce, const uint8_t *page, uint32_t page_size)
+{
+	uint32_t sum = nonce;
+
+	for (uint32_t i = page_size - 200; i > 0 && i < page_size; i -= 200)
+		sum += page[i];
+	return sum;
+}
+
 int journal_reader_next(struct journal_reader *reader, struct journal_record *ret_record,
 			struct error *err)
 {
+	uint32_t page_size = reader->first.page_size;
 	const uint8_t *bytes;
 
 	while (reader->n_left == 0) {
@@ -152,6 +165,8 @@ int journal_reader_next(struct journal_reader *reader, struct journal_record *re
 		.pgno = be32_get(bytes),
 		.off = reader->at + 4,
 		.page = bytes + 4,
+		.own = checksum(reader->nonce, bytes + 4, page_size) ==
+		       be32_get(bytes + 4 + page_size),
 	};
 	reader->at += record_len(reader);
 	reader->n_left--;

@@ -28,6 +28,7 @@
 
 struct journal_header {
 	uint32_t n_records; /* JOURNAL_TO_THE_END when the header does not say; may be 0 */
+	uint32_t nonce;	    /* what the checksums of its records begin with */
 	uint32_t n_pages;   /* size of the database before, in pages */
 	uint32_t sector_size;
 	uint32_t page_size;
@@ -53,13 +54,14 @@ struct journal_record {
 	uint32_t pgno;	     /* as stored: any number */
 	uint64_t off;	     /* of the page, in the file */
 	const uint8_t *page; /* in the reader's buffer, until the next call */
+	bool own;	     /* its checksum fits its header: not of an older transaction */
 };
 
 /*
  * Reads the records of all segments of a journal in order. Those behind the last
  * synced segment are read too, to the end of the file: what a kept journal still
  * holds of older transactions may come along, so that the records are at least
- * those of this transaction. Checksums are not looked at.
+ * those of this transaction; a record says whether its checksum is that of one.
  */
 struct journal_reader {
 	struct journal_header first;
@@ -69,6 +71,7 @@ struct journal_reader {
 	uint64_t size;	 /* of the file */
 	uint64_t at;	 /* of the next record, or the end of the segment */
 	uint64_t n_left; /* records in the segment */
+	uint32_t nonce;	 /* of the segment */
 	bool last;	 /* no other segment follows */
 	uint64_t in_buffer_at;
 	size_t in_buffer;

@@ -29,7 +29,7 @@ static void format_header(uint8_t *bytes, uint32_t n_records, bool synced)
 		memcpy(bytes, magic, sizeof(magic));
 		be32_put(bytes + 8, n_records);
 	}
-	be32_put(bytes + 12, 77);
+	be32_put(bytes + 12, 77); /* the nonce */
 	be32_put(bytes + 16, 1000);
 	be32_put(bytes + 20, SECTOR);
 	be32_put(bytes + 24, PAGE);
@@ -51,6 +51,8 @@ static void add_record(struct made *made, uint32_t pgno)
 
 	be32_put(bytes, pgno);
 	memset(bytes + 4, (int)pgno, PAGE);
+	/* bytes 312 and 112 of the page; those of other numbers are of another header */
+	be32_put(bytes + 4 + PAGE, pgno < 100 ? 77 + 2 * pgno : 78 + 2 * pgno);
 	assert_int_equal(pwrite(made->fd, bytes, sizeof(bytes), made->end), sizeof(bytes));
 	made->end += (off_t)sizeof(bytes);
 }
@@ -70,6 +72,7 @@ static void expect(struct made *made, const uint8_t *kept, const uint32_t *pages
 		assert_int_equal(journal_reader_next(&reader, &record, &err), 0);
 		assert_int_equal(record.pgno, *pages);
 		assert_int_equal(record.page[0], *pages & 0xff);
+		assert_int_equal(record.own, *pages < 100);
 	}
 	assert_int_equal(journal_reader_next(&reader, &record, &err), 1);
 	close(made->fd);

@@ -520,6 +520,38 @@ static void unseen_commits_before_a_journal_that_is_not_synced(void **state)
 	equals(f, "q.db");
 }
 
+/*
+ * A commit that nobody hears of, and one whose end is heard of, by way of a journal
+ * that was opened once for both: what it still holds of the first is page 1 as it is
+ * known.
+ */
+static void unseen_commits_through_the_journal_of_the_next(void **state)
+{
+	static const char *const ways[] = {
+		"PRAGMA locking_mode=NORMAL",
+		"PRAGMA journal_mode=TRUNCATE",
+		"PRAGMA journal_size_limit=0",
+	};
+	struct engine *f = *state;
+
+	for (unsigned i = 0; i < ARRAY_LEN(ways); i++) {
+		char name[32];
+		sqlite3 *db;
+
+		snprintf(name, sizeof(name), "j%u.db", i);
+		db = engine_db(f, name);
+		engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+		engine_rows(db, 300, 900);
+		engine_run(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=%s; "
+			"PRAGMA synchronous=OFF; UPDATE t SET b=randomblob(900) WHERE a=200",
+			i == 0 ? "DELETE" : "PERSIST");
+		engine_run(db, "%s; UPDATE t SET b=randomblob(900) WHERE a=10", ways[i]);
+		equals(f, name);
+		sqlite3_close(db);
+		equals(f, name);
+	}
+}
+
 /* Its writer dies before that is synced; then a commit that no journal tells of. */
 static void unseen_commits_behind_a_header_that_was_kept(void **state)
 {
@@ -969,6 +1001,7 @@ int main(void)
 		CAPTURE_TEST(into_wal_mode_by_an_empty_wal_that_is_there),
 		CAPTURE_TEST(unseen_commits_that_leave_no_mark),
 		CAPTURE_TEST(unseen_commits_before_a_journal_that_is_not_synced),
+		CAPTURE_TEST(unseen_commits_through_the_journal_of_the_next),
 		CAPTURE_TEST(unseen_commits_behind_a_header_that_was_kept),
 		CAPTURE_TEST(honest_commits_are_not_compared),
 		CAPTURE_TEST(more_writes_than_are_counted_and_no_room),
