@@ -152,8 +152,8 @@ int dbnode_of_node(struct filesystem *fs, struct node *node, bool adopt,
 	return r;
 }
 
-int dbnode_opening(struct filesystem *fs, const struct dbnode *dbnode, bool create, enum road road,
-		   struct error *err)
+int dbnode_opening(struct filesystem *fs, const struct dbnode *dbnode, bool create, bool writable,
+		   enum road road, struct error *err)
 {
 	unsigned flags = create ? DATABASE_OPEN_CREATE : 0;
 	int r;
@@ -162,6 +162,8 @@ int dbnode_opening(struct filesystem *fs, const struct dbnode *dbnode, bool crea
 		flags |= DATABASE_OPEN_VISIBLE;
 	if (road != ROAD_PASSTHROUGH)
 		flags |= DATABASE_OPEN_TOLD;
+	if (writable)
+		flags |= DATABASE_OPEN_WRITABLE;
 
 	if (dbnode->db == NULL)
 		return 0;
@@ -189,7 +191,8 @@ void dbnode_attach(struct filesystem *fs, struct node *node, const struct dbnode
 
 		if (handle->db != NULL)
 			continue;
-		if (dbnode_opening(fs, dbnode, false, (enum road)node->slot->road, &err) < 0)
+		if (dbnode_opening(fs, dbnode, false, handle->writable,
+				   (enum road)node->slot->road, &err) < 0)
 			log_error("a file that is open is not captured: %s", error_what(&err));
 		else
 			handle_set_database(&fs->handles, handle, dbnode->db, dbnode->file);

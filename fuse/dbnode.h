@@ -35,8 +35,8 @@ int dbnode_of_node(struct filesystem *fs, struct node *node, bool adopt,
  * Before and after an open of dbnode: takes the bypass lock and announces it.
  * Does nothing for an ordinary file. 0, or -errno with the reason.
  */
-int dbnode_opening(struct filesystem *fs, const struct dbnode *dbnode, bool create, enum road road,
-		   struct error *err) MUST_CHECK;
+int dbnode_opening(struct filesystem *fs, const struct dbnode *dbnode, bool create, bool writable,
+		   enum road road, struct error *err) MUST_CHECK;
 void dbnode_released(struct filesystem *fs, const struct dbnode *dbnode);
 
 /*

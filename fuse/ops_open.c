@@ -51,8 +51,8 @@ static int backing_flags(int flags)
 
 static int announce(struct opening *opening)
 {
-	int r = dbnode_opening(opening->fs, &opening->dbnode, opening->create, opening->road,
-			       &opening->err);
+	int r = dbnode_opening(opening->fs, &opening->dbnode, opening->create, opening->writable,
+			       opening->road, &opening->err);
 
 	opening->announced = r == 0;
 	return r;

@@ -161,7 +161,7 @@ int database_opening(struct database *db, enum database_file file, unsigned flag
 	if (r == 0 && file == DATABASE_WAL)
 		r = wal_opening(db, create, err);
 	if (file == DATABASE_JOURNAL)
-		database_journal_opening(db);
+		database_journal_opening(db, (flags & DATABASE_OPEN_WRITABLE) != 0);
 	if (r < 0) {
 		if (first && db->loaded)
 			database_unload(db);

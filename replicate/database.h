@@ -61,6 +61,7 @@ enum database_open {
 	DATABASE_OPEN_VISIBLE = 1 << 1,
 	/* database_wrote() is called for every write to the file. */
 	DATABASE_OPEN_TOLD = 1 << 2,
+	DATABASE_OPEN_WRITABLE = 1 << 3,
 };
 
 /*

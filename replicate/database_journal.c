@@ -56,9 +56,11 @@ static bool is_kept(struct database *db)
 	       memcmp(db->journal.head, head, sizeof(head)) == 0;
 }
 
-void database_journal_opening(struct database *db)
+void database_journal_opening(struct database *db, bool writable)
 {
 	struct journal_state *journal = &db->journal;
+	bool was_quiet = journal->quiet;
+	bool was_unsure = journal->unsure;
 	struct main_look look;
 
 	if (!db->loaded)
@@ -68,6 +70,10 @@ void database_journal_opening(struct database *db)
 		return;
 	journal->have_head = false;
 	note_quiet(db, database_look_at_main(db, &look) ? &look : NULL);
+	if (!writable) {
+		journal->quiet &= was_quiet;
+		journal->unsure |= was_unsure;
+	}
 }
 
 bool database_journal_hot(struct database *db)

@@ -23,10 +23,10 @@ enum journal_header_state database_journal_state(struct database *db);
 bool database_journal_hot(struct database *db);
 
 /*
- * A client is about to open (or create) the journal, perhaps to begin a transaction
- * in it: notes what X looks like by then.
+ * A client is about to open (or create) the journal: notes what X looks like by then,
+ * for who opens it writable may begin a transaction in it.
  */
-void database_journal_opening(struct database *db);
+void database_journal_opening(struct database *db, bool writable);
 
 /*
  * The journal, which is valid, is being synced: notes what X looks like. begins: so it

@@ -295,7 +295,9 @@ static int v_open(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int 
 			rc = report(database_opening(file->db, file->kind,
 						     (exists ? 0 : DATABASE_OPEN_CREATE) |
 							     DATABASE_OPEN_VISIBLE |
-							     (the_telling ? DATABASE_OPEN_TOLD : 0),
+							     (the_telling ? DATABASE_OPEN_TOLD : 0) |
+							     (flags & SQLITE_OPEN_READWRITE ?
+								      DATABASE_OPEN_WRITABLE : 0),
 						     &err), &err);
 	}
 	if (rc == SQLITE_OK)

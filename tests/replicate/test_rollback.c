@@ -552,6 +552,30 @@ static void unseen_commits_through_the_journal_of_the_next(void **state)
 	}
 }
 
+/* Who only reads a journal begins no transaction, before which all were seen. */
+static void unseen_commits_behind_a_look_at_the_journal(void **state)
+{
+	struct engine *f = *state;
+	struct error err = ERROR_INIT;
+	sqlite3 *db = engine_db(f, "l.db");
+	struct database *database;
+
+	engine_run(db, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=PERSIST; "
+		"CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 300, 900);
+	engine_run(db, "UPDATE t SET b=randomblob(900) WHERE a=100");
+	database = catalog_find(f->catalog, "l.db");
+	assert_int_equal(database_opening(database, DATABASE_JOURNAL, DATABASE_OPEN_VISIBLE, &err),
+			 0);
+	database_released(database, DATABASE_JOURNAL);
+	database_unref(database);
+	engine_run(db, "PRAGMA synchronous=OFF; UPDATE t SET b=randomblob(900) WHERE a=200");
+	engine_run(db, "PRAGMA journal_mode=TRUNCATE; UPDATE t SET b=randomblob(900) WHERE a=10");
+	equals(f, "l.db");
+	sqlite3_close(db);
+	equals(f, "l.db");
+}
+
 /* Its writer dies before that is synced; then a commit that no journal tells of. */
 static void unseen_commits_behind_a_header_that_was_kept(void **state)
 {
@@ -1002,6 +1026,7 @@ int main(void)
 		CAPTURE_TEST(unseen_commits_that_leave_no_mark),
 		CAPTURE_TEST(unseen_commits_before_a_journal_that_is_not_synced),
 		CAPTURE_TEST(unseen_commits_through_the_journal_of_the_next),
+		CAPTURE_TEST(unseen_commits_behind_a_look_at_the_journal),
 		CAPTURE_TEST(unseen_commits_behind_a_header_that_was_kept),
 		CAPTURE_TEST(honest_commits_are_not_compared),
 		CAPTURE_TEST(more_writes_than_are_counted_and_no_room),
