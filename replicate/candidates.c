@@ -99,20 +99,33 @@ static int read_extent(struct candidates *candidates, struct error *err)
 	return 0;
 }
 
-/* The pages that were written. */
+static int by_offset(const void *a, const void *b)
+{
+	const struct written_range *x = a;
+	const struct written_range *y = b;
+
+	return (x->off > y->off) - (x->off < y->off);
+}
+
+/* The pages that were written, each once: the ranges may overlap, and be huge. */
 static int push_written(struct candidates *candidates, struct error *err)
 {
 	uint32_t page_size = candidates->after.page_size;
+	uint64_t next = 1;
 	int r = 0;
 
+	if (candidates->n_ranges != 0)
+		qsort(candidates->ranges, candidates->n_ranges, sizeof(*candidates->ranges),
+		      by_offset);
 	for (size_t i = 0; r == 0 && i < candidates->n_ranges; i++) {
 		const struct written_range *range = &candidates->ranges[i];
 		uint64_t first = range->off / page_size + 1;
 		uint64_t last = (range->end + page_size - 1) / page_size;
 
 		last = MIN(last, (uint64_t)candidates->after.n_pages);
-		for (uint64_t pgno = first; r == 0 && pgno <= last; pgno++)
+		for (uint64_t pgno = MAX(first, next); r == 0 && pgno <= last; pgno++)
 			r = push(candidates, (uint32_t)pgno, 0, err);
+		next = MAX(next, last + 1);
 	}
 	return r;
 }
