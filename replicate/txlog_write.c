@@ -233,24 +233,36 @@ static int spill(struct txlog *log, struct error *err)
 	return 0;
 }
 
+/* Takes the room from the published end up to upto. 0 or -errno. */
+static int take_room(struct txlog *log, uint64_t upto)
+{
+	uint64_t end = txlog_last(log).end;
+
+	if (fallocate(log->fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)(upto - end)) < 0)
+		return -errno;
+	log->reserved = upto;
+	return 0;
+}
+
 int txlog_reserve(struct txlog *log, uint64_t len, struct error *err)
 {
 	uint64_t end = txlog_last(log).end;
+	uint64_t had = log->reserved;
 	int r = open_last(log, err);
 
-	if (r < 0 || log->reserved >= end + len)
+	if (r < 0 || had >= end + len)
 		return r;
-	if (fallocate(log->fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)(len + RESERVE_STEP)) == 0) {
-		log->reserved = end + len + RESERVE_STEP;
+	r = take_room(log, end + len + RESERVE_STEP);
+	if (r == -ENOSPC)
+		r = take_room(log, end + len);
+	if (r == 0 || r == -EOPNOTSUPP || r == -ENOSYS)
 		return 0;
-	}
-	if (errno == ENOSPC && fallocate(log->fd, FALLOC_FL_KEEP_SIZE, (off_t)end, (off_t)len) == 0) {
-		log->reserved = end + len;
-		return 0;
-	}
-	if (errno == EOPNOTSUPP || errno == ENOSYS)
-		return 0;
-	error_set_errno(err, errno, "no room for the transaction log");
+	error_set_errno(err, -r, "no room for the transaction log");
+	/* It may have taken what there was; what others were promised stays theirs. */
+	log->reserved = end + len;
+	unreserve(log);
+	if (had > end)
+		(void)!take_room(log, had);
 	return error_room(err);
 }
 

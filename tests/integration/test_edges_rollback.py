@@ -573,6 +573,27 @@ def test_commits_refused_for_want_of_room(full_stage, folder):
         assert out.read_bytes() == scene.path(name).read_bytes()
 
 
+def test_a_refused_commit_takes_no_room(full_stage):
+    """What was taken in vain is given back, so that others go on."""
+    scene = full_stage
+    scene.create(rows=3000)
+    scene.create("b.db")
+    client, other = scene.open(mode="PERSIST", cache=100000), scene.open("b.db")
+    client.sql("UPDATE t SET n = 1 WHERE id = 1")
+    fill_disk(scene.disk, 8 << 20)
+    with pytest.raises(ClientError, match="disk"):
+        client.sql(CHANGE_ALL)
+    free = os.statvfs(scene.disk)
+    assert free.f_bavail * free.f_frsize > 6 << 20
+    for _ in range(3):
+        client.sql("UPDATE t SET n = n + 1 WHERE id = 1")
+        other.sql(f"{CHANGE_ALL} WHERE id < 20")
+    os.unlink(scene.disk / "ballast")
+    scene.end(client, other)
+    assert_captured(scene.mount, "a.db", records=2 + 4, merged=0)
+    assert_captured(scene.mount, "b.db", records=2 + 3, merged=0)
+
+
 @pytest.mark.parametrize("end", ["ROLLBACK", "COMMIT"])
 def test_a_rollback_needs_no_room(full_stage, end):
     """It leaves free pages changed, which the log has no room for: the database stays readable."""
