@@ -110,9 +110,11 @@ static int end_transaction(struct database *db, const uint8_t *kept, bool may_re
 /*
  * The header is kept: PERSIST and exclusive locking zero it to commit, and then it
  * is too late to refuse that. So where transactions end like that room in the log is
- * taken now, about as much as this one may want.
+ * taken now, about as much as this one may want; unless it is another's that is about
+ * to be played back.
  */
-static int keep_head(struct database *db, const uint8_t *head, struct error *err)
+static int keep_head(struct database *db, const uint8_t *head, const struct journal_header *header,
+		     struct error *err)
 {
 	struct journal_state *journal = &db->journal;
 	bool begins = !journal->have_head || memcmp(journal->head, head, JOURNAL_HEADER_LEN) != 0;
@@ -123,9 +125,9 @@ static int keep_head(struct database *db, const uint8_t *head, struct error *err
 		return 0;
 	memcpy(journal->head, head, JOURNAL_HEADER_LEN);
 	journal->have_head = true;
-	if (!journal->zeroed || fstat(journal->fd, &st) < 0)
+	if (!journal->zeroed || journal->found || fstat(journal->fd, &st) < 0)
 		return 0;
-	return gate_reserve(db, 2 * (uint64_t)st.st_size, err);
+	return gate_reserve(db, 2 * MIN((uint64_t)st.st_size, journal_first_len(header)), err);
 }
 
 static int begin_journal_sync(struct database *db, struct error *err)
@@ -136,7 +138,7 @@ static int begin_journal_sync(struct database *db, struct error *err)
 	if (!database_journal_head(db, head))
 		return 0;
 	if (journal_header_parse(head, &header) == JOURNAL_HEADER_VALID)
-		return keep_head(db, head, err);
+		return keep_head(db, head, &header, err);
 	if (journal_header_zeroed(head)) {
 		db->journal.zeroed = true;
 		db->unmarked = true; /* exclusive locking commits like that */

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "replicate/catalog_internal.h"
+#include "replicate/database_journal.h"
 #include "replicate/database_evidence.h"
 #include "replicate/page.h"
 
@@ -384,6 +385,7 @@ static void rename_database(struct catalog *catalog, struct database *db, char *
 	pthread_mutex_lock(&db->mutex);
 	free(db->name);
 	db->name = name;
+	database_journal_close(db); /* another file has its name now */
 	pthread_mutex_unlock(&db->mutex);
 	if (bucket_put(bucket_of(catalog, name), db) < 0 ||
 	    catalog_write_info(catalog, &db->id, name, false, &err) < 0)

@@ -27,6 +27,7 @@ struct journal_state {
 	bool have_head; /* head is its header, as it was synced last */
 	bool quiet;	/* X was as it was captured when the transaction began */
 	bool unsure;	/* as far as its time can tell so shortly after a write */
+	bool found;	/* it was valid when it was opened: one who died left it */
 	bool zeroed;	/* the last transaction ended with its header, not with the file */
 	bool synced;	/* X looked like this when the journal was synced last: */
 	struct main_look main;

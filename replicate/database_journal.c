@@ -20,6 +20,7 @@ void database_journal_close(struct database *db)
 	db->journal.fd = -1;
 	db->journal.have_head = false;
 	db->journal.quiet = false;
+	db->journal.found = false;
 	db->journal.synced = false;
 }
 
@@ -70,7 +71,9 @@ void database_journal_opening(struct database *db, bool writable)
 		return;
 	journal->have_head = false;
 	note_quiet(db, database_look_at_main(db, &look) ? &look : NULL);
-	if (!writable) {
+	if (writable) {
+		journal->found = database_journal_state(db) == JOURNAL_HEADER_VALID;
+	} else {
 		journal->quiet &= was_quiet;
 		journal->unsure |= was_unsure;
 	}

@@ -41,6 +41,14 @@ enum journal_header_state journal_header_parse(const uint8_t *bytes,
 	return unsynced ? JOURNAL_HEADER_UNSYNCED : JOURNAL_HEADER_VALID;
 }
 
+uint64_t journal_first_len(const struct journal_header *header)
+{
+	if (header->n_records == JOURNAL_TO_THE_END)
+		return UINT64_MAX;
+	return header->sector_size +
+	       header->n_records * ((uint64_t)header->page_size + RECORD_EXTRA);
+}
+
 bool journal_header_zeroed(const uint8_t *bytes)
 {
 	return memcmp(bytes, zeros, sizeof(zeros)) == 0;

@@ -46,6 +46,12 @@ enum journal_header_state {
 enum journal_header_state journal_header_parse(const uint8_t *bytes,
 					       struct journal_header *ret_header);
 
+/*
+ * How many bytes the first segment has, which begins with header: a kept journal may be
+ * longer than its transaction. UINT64_MAX when it goes to the end of the file.
+ */
+uint64_t journal_first_len(const struct journal_header *header);
+
 /* Whether bytes are a header that was zeroed to end its transaction. */
 bool journal_header_zeroed(const uint8_t *bytes);
 

@@ -252,6 +252,7 @@ int rollback_commit(struct database *db, const uint8_t *kept, struct error *err)
 		database_note_coarse(db);
 	db->journal.have_head = false;
 	db->journal.quiet = false;
+	db->journal.found = false;
 	db->left_hot = false;
 	return database_remember_evidence(db, err);
 }

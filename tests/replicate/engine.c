@@ -371,8 +371,19 @@ int __wrap_txlog_flush(struct txlog *log, struct error *err)
 	return error_set(err, ENOSPC, "no room for a record (of the test)");
 }
 
+static uint64_t most_reserved;
+
+uint64_t engine_reserved(void)
+{
+	uint64_t most = most_reserved;
+
+	most_reserved = 0;
+	return most;
+}
+
 int __wrap_txlog_reserve(struct txlog *log, uint64_t len, struct error *err)
 {
+	most_reserved = MAX(most_reserved, len);
 	if (log_room == ENGINE_LOG_HAS_ROOM)
 		return __real_txlog_reserve(log, len, err);
 	if (log_room != ENGINE_LOG_FULL && log_room != ENGINE_LOG_NO_ADVANCE)

@@ -105,6 +105,9 @@ enum engine_log_room {
 };
 void engine_log_room(enum engine_log_room room);
 
+/* The most room in the log that was asked for at once since this was asked last, in bytes. */
+uint64_t engine_reserved(void);
+
 /* How many times a database was hashed as a whole since this was asked last. */
 unsigned engine_comparisons(struct engine *f);
 

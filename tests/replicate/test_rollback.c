@@ -770,6 +770,73 @@ static void room_is_taken_in_advance_where_a_commit_cannot_be_refused(void **sta
 	}
 }
 
+/* A journal that is kept stays as long as its longest transaction was. */
+static void room_is_taken_for_the_transaction_and_not_for_its_journal(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "p.db");
+
+	engine_run(db, "PRAGMA journal_mode=PERSIST; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 1000, 3000);
+	engine_run(db, "PRAGMA cache_size=100000; UPDATE t SET b=randomblob(3000)");
+	assert_in_range(engine_reserved(), 4 << 20, 16 << 20);
+	engine_run(db, "UPDATE t SET b=randomblob(3000) WHERE a=1");
+	assert_in_range(engine_reserved(), 4096, 64 << 10);
+	sqlite3_close(db);
+	engine_expect(f, "p.db", 4, 0);
+}
+
+/* SQLite syncs the journal of a dead writer before it plays it back. */
+static void a_playback_needs_no_room(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "b.db");
+
+	engine_run(db, "PRAGMA journal_mode=PERSIST; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 1000, 2000);
+	engine_run(db, "UPDATE t SET b=1 WHERE a=1; PRAGMA cache_size=3");
+	mount_vfs_kill(MOUNT_VFS_AFTER_CALLS, 400);
+	sqlite3_exec(db, "UPDATE t SET b=randomblob(2000)", NULL, NULL, NULL);
+	sqlite3_close(db);
+	assert_true(mount_vfs_killed());
+	mount_vfs_kill(MOUNT_VFS_ALIVE, 0);
+	engine_log_room(ENGINE_LOG_NO_ADVANCE);
+	db = engine_db(f, "b.db");
+	engine_run(db, "SELECT count(*) FROM t");
+	engine_log_room(ENGINE_LOG_HAS_ROOM);
+	engine_run(db, "UPDATE t SET b=2 WHERE a=1");
+	sqlite3_close(db);
+	equals(f, "b.db");
+}
+
+/* Not that of the name before, whose end says nothing of the transaction under way. */
+static void a_renamed_database_has_another_journal(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "old.db");
+	struct database *database;
+	struct position position;
+	sqlite3 *other;
+
+	engine_run(db, "PRAGMA journal_mode=PERSIST; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 1000, 2000);
+	engine_run(db, "UPDATE t SET b=1 WHERE a=1");
+	database = catalog_find(f->catalog, "old.db");
+	assert_int_equal(renameat(f->root_fd, "old.db", f->root_fd, "new.db"), 0);
+	catalog_renamed(f->catalog, "old.db", "new.db");
+	position = database_position(database, NULL, NULL);
+	other = engine_db(f, "new.db");
+	engine_run(other, "PRAGMA journal_mode=PERSIST; PRAGMA cache_size=3; BEGIN; "
+		"UPDATE t SET b=randomblob(2000); UPDATE t SET b=randomblob(2000)");
+	assert_int_equal(database_position(database, NULL, NULL).txid, position.txid);
+	engine_run(other, "ROLLBACK");
+	assert_int_equal(database_position(database, NULL, NULL).txid, position.txid);
+	database_unref(database);
+	sqlite3_close(other);
+	sqlite3_close(db);
+	equals(f, "new.db");
+}
+
 static void room_is_made_beside_the_tailer(void **state)
 {
 	struct catalog_retention retention = { .keep_us = INT64_MAX / 4, .max_bytes = 1u << 30 };
@@ -1034,6 +1101,9 @@ int main(void)
 		CAPTURE_TEST(a_commit_of_two_databases_is_never_refused_in_part),
 		CAPTURE_TEST(the_room_of_a_large_transaction_is_given_back),
 		CAPTURE_TEST(room_is_taken_in_advance_where_a_commit_cannot_be_refused),
+		CAPTURE_TEST(room_is_taken_for_the_transaction_and_not_for_its_journal),
+		CAPTURE_TEST(a_playback_needs_no_room),
+		CAPTURE_TEST(a_renamed_database_has_another_journal),
 		CAPTURE_TEST(room_is_made_beside_the_tailer),
 		CAPTURE_TEST(a_header_that_lies_about_the_size),
 		CAPTURE_TEST(a_commit_without_a_journal_beside_one_that_was_left),
