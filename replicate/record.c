@@ -246,7 +246,8 @@ int log_header_parse(const uint8_t *bytes, struct log_header *ret_header, struct
 	if (le64_get(bytes + L_HASH) != hash64(bytes, L_HASH, 0))
 		return error_set(err, EBADMSG, "the header of a transaction log is damaged");
 	parse_fields(bytes, ret_header);
-	if (le32_get(bytes + L_LEN) != LOG_HEADER_LEN || ret_header->base.generation == 0 ||
+	if (le32_get(bytes + L_LEN) != LOG_HEADER_LEN || le32_get(bytes + L_RESERVED) != 0 ||
+	    le32_get(bytes + L_ZERO) != 0 || ret_header->base.generation == 0 ||
 	    !extent_valid(ret_header->extent))
 		return error_set(err, EBADMSG, "the header of a transaction log contradicts itself");
 	if (ret_header->key_id != 0)

@@ -182,6 +182,21 @@ static void a_log_header_is_read_as_written(void **state)
 	}
 }
 
+static void reserved_bytes_of_a_log_header_are_zero(void **state)
+{
+	static const size_t reserved[] = { 92, 95, 148, 151 };
+	struct log_header a = a_log_header();
+	struct log_header b;
+	uint8_t bytes[LOG_HEADER_LEN];
+
+	for (size_t i = 0; i < ARRAY_LEN(reserved); i++) {
+		log_header_format(&a, bytes);
+		bytes[reserved[i]] = 1;
+		le64_put(bytes + 152, hash64(bytes, 152, 0));
+		assert_int_equal(parse_log(bytes, &b), -EBADMSG);
+	}
+}
+
 static void what_a_newer_version_wrote_is_refused_as_such(void **state)
 {
 	struct log_header a = a_log_header();
@@ -343,6 +358,7 @@ int main(void)
 		cmocka_unit_test(headers_that_contradict_themselves_are_refused),
 		cmocka_unit_test(entries_must_be_possible),
 		cmocka_unit_test(a_log_header_is_read_as_written),
+		cmocka_unit_test(reserved_bytes_of_a_log_header_are_zero),
 		cmocka_unit_test(what_a_newer_version_wrote_is_refused_as_such),
 		cmocka_unit_test(a_stream_is_read_whole_in_part_or_skipped),
 		cmocka_unit_test(every_flipped_byte_of_a_stream_is_noticed),
