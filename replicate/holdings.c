@@ -7,18 +7,37 @@
 
 /* ------------------------------------------------------------------- single objects */
 
+/* Reads the document name of folder, whose key goes to key[LAYOUT_KEY_SIZE]. */
+static int get_document(struct storage *storage, const char *folder, const char *name, char *key,
+			struct buf *out, struct error *err)
+{
+	layout_key(key, folder, name);
+	return storage_get(storage, key, 0, ENVELOPE_MAX + 1, out, err);
+}
+
 int holdings_read_manifest(struct storage *storage, const char *folder,
 			   struct manifest *ret_manifest, struct error *err)
 {
 	struct buf data CLEANUP_BUF = { 0 };
 	char key[LAYOUT_KEY_SIZE];
-	int r;
+	int r = get_document(storage, folder, LAYOUT_MANIFEST, key, &data, err);
 
-	layout_key(key, folder, LAYOUT_MANIFEST);
-	r = storage_get(storage, key, 0, ENVELOPE_MAX + 1, &data, err);
 	if (r != 0)
 		return r;
 	r = manifest_parse(data.data, data.len, ret_manifest, err);
+	return r < 0 ? error_wrap(err, "%s of %s", key, storage_url(storage)) : 0;
+}
+
+int holdings_read_owner(struct storage *storage, const char *folder, struct owner *ret_owner,
+			struct error *err)
+{
+	struct buf data CLEANUP_BUF = { 0 };
+	char key[LAYOUT_KEY_SIZE];
+	int r = get_document(storage, folder, LAYOUT_OWNER, key, &data, err);
+
+	if (r != 0)
+		return r;
+	r = owner_parse(data.data, data.len, ret_owner, err);
 	return r < 0 ? error_wrap(err, "%s of %s", key, storage_url(storage)) : 0;
 }
 
@@ -334,13 +353,27 @@ static int rebuild_object(void *arg, const struct storage_object *object, struct
 	return r;
 }
 
-/* The name of a database whose manifest is lost: its owner's, else the folder's. */
-static char *rebuild_name(const char *folder)
+/* The name that a folder's own name stands for; one that was cut stands for itself. */
+static char *name_of_folder(const char *folder)
 {
 	char *stem CLEANUP_FREE = strndup(folder, strlen(folder) - LAYOUT_ID_LEN - 1);
 	char *name CLEANUP_FREE = stem != NULL ? layout_unescape(stem) : NULL;
 
 	return name != NULL && layout_name_valid(name) ? TAKE(name) : TAKE(stem);
+}
+
+/* The name of a database whose manifest is lost: its owner record's, else its folder's. */
+static int rebuild_name(struct holdings *holdings, struct error *err)
+{
+	struct owner owner CLEANUP(owner_done) = { 0 };
+	int r = holdings_read_owner(holdings->storage, holdings->folder, &owner, err);
+
+	if (r < 0 && r != -EBADMSG)
+		return r;
+	holdings->manifest.name = r == 0 ? TAKE(owner.name) : name_of_folder(holdings->folder);
+	if (holdings->manifest.name == NULL)
+		return error_set(err, ENOMEM, "out of memory");
+	return 0;
 }
 
 /* A history that was stored from its first transaction on needs no snapshot. */
@@ -392,9 +425,9 @@ static int rebuild_manifest(struct holdings *holdings, struct error *err)
 	char prefix[LAYOUT_KEY_SIZE];
 	int r;
 
-	holdings->manifest = (struct manifest){ .name = rebuild_name(holdings->folder) };
-	if (holdings->manifest.name == NULL)
-		return error_set(err, ENOMEM, "out of memory");
+	r = rebuild_name(holdings, err);
+	if (r < 0)
+		return r;
 	layout_key(prefix, holdings->folder, LAYOUT_SNAPSHOTS);
 	r = storage_list(holdings->storage, prefix, NULL, rebuild_object, &rebuild, err);
 	if (r == 0)

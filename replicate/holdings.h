@@ -3,6 +3,7 @@
 #define REPLICATE_HOLDINGS_H
 
 #include "replicate/manifest.h"
+#include "replicate/owner.h"
 #include "storage/storage.h"
 
 /*
@@ -68,6 +69,10 @@ void holdings_folders_done(struct holdings_folders *folders);
 /* Reads just the manifest of folder. 0; 1: there is none; -EBADMSG, -EPROTONOSUPPORT. */
 int holdings_read_manifest(struct storage *storage, const char *folder,
 			   struct manifest *ret_manifest, struct error *err) MUST_CHECK;
+
+/* The same of the owner record. */
+int holdings_read_owner(struct storage *storage, const char *folder, struct owner *ret_owner,
+			struct error *err) MUST_CHECK;
 
 /* Reads the header of a stored object. 0; 1: there is none; -EBADMSG, … */
 int holdings_read_header(struct storage *storage, const char *key, enum object_kind kind,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/clock.h"
-#include "replicate/envelope.h"
 #include "replicate/restore_plan.h"
 #include "replicate/uploader_internal.h"
 
@@ -20,17 +19,10 @@
 static int read_owner(struct uploader *uploader, const char *folder, struct owner *ret_owner,
 		      struct error *err)
 {
-	struct buf data CLEANUP_BUF = { 0 };
-	char key[LAYOUT_KEY_SIZE];
-	int r;
+	int r = holdings_read_owner(uploader->storage, folder, ret_owner, err);
 
-	layout_key(key, folder, LAYOUT_OWNER);
-	r = uploader_io(uploader, storage_get(uploader->storage, key, 0, ENVELOPE_MAX + 1, &data,
-					      err));
-	if (r != 0)
-		return r;
-	r = owner_parse(data.data, data.len, ret_owner, err);
-	return r < 0 ? error_wrap(err, "%s of %s", key, storage_url(uploader->storage)) : 0;
+	/* What it says is no failure of the backend. */
+	return r == -EBADMSG || r == -EPROTONOSUPPORT ? r : uploader_io(uploader, r);
 }
 
 static int note_newest(void *arg, const struct storage_object *object, struct error *err)

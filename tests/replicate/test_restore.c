@@ -763,6 +763,29 @@ static void a_database_without_a_manifest_is_found(void **state)
 	backup_close(&backup);
 }
 
+static void a_long_name_is_known_without_a_manifest(void **state)
+{
+	struct backup backup;
+	struct database *db;
+	char name[300];
+
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	backup_open(&backup, *state);
+	db = backup_add(&backup, name, 1);
+	backup_start(&backup);
+	fake_database_steps(db, 5);
+	backup_drain(&backup);
+	backup_stop(&backup);
+	char *key CLEANUP_FREE = backup_key(&backup, "nnn", 0);
+
+	/* Its folder's name has only the beginning. */
+	assert_string_equal(strrchr(key, '/'), "/manifest");
+	MODEL_CHECK(storage_remove(backup.reader, key, &backup.err), &backup.err);
+	backup_assert_latest(&backup, db);
+	backup_close(&backup);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -787,6 +810,7 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(ambiguous_names_are_listed),
 		UNIT_TEST_IN_FOLDER(a_database_that_took_the_name_of_an_ended_one_is_meant),
 		UNIT_TEST_IN_FOLDER(a_database_without_a_manifest_is_found),
+		UNIT_TEST_IN_FOLDER(a_long_name_is_known_without_a_manifest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
