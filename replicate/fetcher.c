@@ -186,7 +186,6 @@ int fetcher_next(struct fetcher *fetcher, struct fetched *ret_fetched, struct er
 		return slot->result;
 	}
 	*ret_fetched = (struct fetched){
-		.item = &fetcher->items[fetcher->n_given],
 		.head = slot->head,
 		.raw = slot->raw.data,
 		.raw_len = slot->raw.len,

@@ -38,7 +38,6 @@ void fetcher_stop(struct fetcher *fetcher);
 
 /* What a fetched object holds; until the next call. */
 struct fetched {
-	const struct fetcher_item *item;
 	struct object_header head;
 	const uint8_t *raw;
 	size_t raw_len;

@@ -60,7 +60,6 @@ static int read_generations(struct txlog *log, const struct buf *files,
 struct collect {
 	struct log_line *line;
 	struct buf steps; /* newest first */
-	bool broken;	  /* the one before is not there: nothing older counts */
 };
 
 static void collect_done(struct collect *collect)

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "replicate/restore.h"
 
-#include "base/clock.h"
-#include "base/file.h"
 #include "replicate/restore_output.h"
 #include "replicate/snapshot.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <sys/statvfs.h>
 
 /*
  * From a backend: fetch the plan's objects in order, write the pages of the
@@ -48,7 +45,6 @@ static int fetch(struct run *run, struct fetched *ret_fetched, struct error *err
 
 	if (r != 0)
 		return r;
-	run->result->n_objects++;
 	run->result->bytes_read += ret_fetched->bytes;
 	run->done += ret_fetched->bytes;
 	if (run->request->progress != NULL)
@@ -81,18 +77,9 @@ static int load_part(struct run *run, const struct fetched *fetched, struct erro
 	return r;
 }
 
-/* Writes the pages back early, while there is more to expand. */
-static void start_writeback(struct run *run, uint64_t *from)
-{
-	sync_file_range(run->apply.fd, (off_t)*from, (off_t)(run->apply.n_bytes - *from),
-			SYNC_FILE_RANGE_WRITE);
-	*from = run->apply.n_bytes;
-}
-
 static int load_snapshot(struct run *run, struct error *err)
 {
 	const struct manifest_snapshot *snapshot = run->plan.snapshot;
-	uint64_t written_back = 0;
 	struct fetched fetched;
 	int r = 0;
 
@@ -100,8 +87,6 @@ static int load_snapshot(struct run *run, struct error *err)
 		r = fetch(run, &fetched, err);
 		if (r == 0)
 			r = load_part(run, &fetched, err);
-		if (r == 0)
-			start_writeback(run, &written_back);
 	}
 	if (r < 0)
 		return r;

@@ -26,8 +26,7 @@ struct restore_request {
 struct restore_result {
 	char *name;		/* of the database, as its manifest says; NULL for a log */
 	struct point point;	/* the position reached */
-	uint64_t n_objects;	/* read from the backend */
-	uint64_t bytes_read;
+	uint64_t bytes_read;	/* from the backend, or the log */
 	uint64_t bytes_written;
 	uint64_t n_transactions; /* applied or taken back */
 	char *warning;		/* what was damaged and could be done without; or NULL */
