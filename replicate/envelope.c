@@ -217,9 +217,8 @@ struct point fields_point(const struct fields *fields, const char *key)
 			    (uint32_t)fields_number(&at, "n_pages", PAGE_NUMBER_MAX) },
 		.time_us = fields_time(&at, "time_us"),
 	};
-	uint32_t page_size = point.extent.page_size;
 
-	check(fields, key, page_size == 0 ? point.extent.n_pages == 0 : page_size_valid(page_size));
+	check(fields, key, extent_valid(point.extent));
 	return point;
 }
 

@@ -4,7 +4,6 @@
 #include "base/bytes.h"
 #include "base/compress.h"
 #include "base/hash.h"
-#include "replicate/page.h"
 
 #include <errno.h>
 
@@ -108,13 +107,6 @@ static void parse_fields(const uint8_t *bytes, struct object_header *header)
 	};
 	memcpy(&header->node_id, bytes + O_NODE, sizeof(header->node_id));
 	memcpy(&header->database_id, bytes + O_DATABASE, sizeof(header->database_id));
-}
-
-static bool extent_valid(struct extent extent)
-{
-	if (extent.page_size == 0)
-		return extent.n_pages == 0;
-	return page_size_valid(extent.page_size) && extent.n_pages <= PAGE_NUMBER_MAX;
 }
 
 static bool fields_valid(const uint8_t *bytes, const struct object_header *header)

@@ -68,7 +68,7 @@ void record_header_format(const struct record_header *header, uint8_t *bytes)
 	le64_put(bytes + R_HEADER_HASH, hash64(bytes, R_HEADER_HASH, 0));
 }
 
-static bool extent_valid(struct extent extent)
+bool extent_valid(struct extent extent)
 {
 	if (extent.page_size == 0)
 		return extent.n_pages == 0;

@@ -42,6 +42,9 @@ static inline uint64_t extent_bytes(struct extent extent)
 	return (uint64_t)extent.page_size * extent.n_pages;
 }
 
+/* Whether a database can have that size. */
+bool extent_valid(struct extent extent) MUST_CHECK;
+
 /* Where in a WAL a transaction ended; all zero when it came from elsewhere. */
 struct wal_mark {
 	uint32_t salt1;
