@@ -370,6 +370,26 @@ def test_commits_without_any_barrier_at_the_time_of_others(coarse_disk, mounts, 
     assert_captured(scene.mount, "a.db")
 
 
+@pytest.mark.parametrize("hooks", ["", "no-first-page-check"], ids=["", "unchecked"])
+def test_commits_without_any_barrier_at_an_old_time(mounts, clients, hooks):
+    """Who sets the file's time back hides them from all but the copy of page 1 in the next
+    journal; without a look at that they are not found."""
+    scene = Stage(mounts(capture="passthrough", hooks=hooks), clients, "passthrough")
+    scene.create()
+    client = scene.open(mode="PERSIST")
+    client.sql(CHANGE_SOME)
+    st = os.stat(scene.path())
+    client.sql("PRAGMA synchronous=OFF")
+    client.sql(f"{CHANGE_ALL} WHERE id > 150")
+    os.utime(scene.path(), ns=(st.st_atime_ns, st.st_mtime_ns))
+    client.sql("PRAGMA synchronous=FULL")
+    client.sql(INSERT)
+    refused = pytest.raises(AssertionError, match="pages differ")
+    with refused if hooks else contextlib.nullcontext():
+        assert_captured(scene.mount, "a.db")
+    scene.end(client)
+
+
 # -- B9
 
 
