@@ -16,7 +16,7 @@ import time
 
 import pytest
 
-from mount import assert_captured, assert_restores, wait_for
+from mount import alive, assert_captured, assert_restores, wait_for
 from servers import FAILURES, Ledger, Load, Refused
 
 TOOLS = pathlib.Path(__file__).parent.parent / "tools"
@@ -324,11 +324,12 @@ def kill_the_site(site, ledger, writers, n):
     ledger.check(site.api().records())
 
 
-def kill_the_mount(mount, site, ledger, writers, n):
-    """The same with both processes of the mount, and an orderly end of PocketBase after that."""
+def kill_the_mount(mount, site, ledger, writers, n, both):
+    """The same with the mount's daemon, or both its processes, and an orderly end of PocketBase
+    after that."""
     load = site.load(writers)
     write_until(load, ledger, n)
-    mount.kill()
+    mount.kill(*(mount.pids if both else [mount.daemon]))
     # Over the passthrough road it may write on, past the dead daemon.
     write_until(load, ledger, n)
     refused = mount.start(check=False)
@@ -336,19 +337,22 @@ def kill_the_mount(mount, site, ledger, writers, n):
     assert f"pid {site.server.pid}" in refused.stderr, refused.stderr
     assert_only_failures(load.stop())
     site.server.terminate()
+    wait_for(lambda: not alive(mount.supervisor), "the supervisor's end")
     mount.start()
     site.server.start()
     ledger.check(site.api().records())
 
 
 def test_kills_lose_nothing_that_pocketbase_acknowledged(new_site, servers, folder):
-    """kill -9 of the site, and of the mount, again and again in the middle of writes."""
+    """kill -9 of the site, and of the mount's daemon alone or with its supervisor in turns, again
+    and again in the middle of writes."""
     mount, site, ledger, writers = new_site
     chance = writers[0].chance
     end = time.monotonic() + SECONDS
     for round_number in itertools.count(1):
         kill_the_site(site, ledger, writers, chance.randrange(20, 400))
-        kill_the_mount(mount, site, ledger, writers, chance.randrange(20, 400))
+        both = round_number % 2 == 0
+        kill_the_mount(mount, site, ledger, writers, chance.randrange(20, 400), both)
         if round_number >= N_ROUNDS and time.monotonic() >= end:
             break
     assert_kept(mount, site, servers, folder)
