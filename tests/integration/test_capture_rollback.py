@@ -259,6 +259,7 @@ EXCLUSIVE = {
 }
 
 
+@pytest.mark.usefixtures("fine_times")
 @pytest.mark.parametrize("origin", ORIGINS)
 def test_exclusive_locking(ram_mounts, follows, clients, road, origin):
     """A journal that is kept open, its header zeroed, or which is emptied, tells each commit."""

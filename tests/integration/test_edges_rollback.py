@@ -207,6 +207,7 @@ def test_a_file_longer_than_its_header_says(stage):
 # -- B3
 
 
+@pytest.mark.usefixtures("fine_times")
 @pytest.mark.parametrize("mode", ["DELETE", "PERSIST"])
 def test_free_pages_written_before_their_journal_segment_is_synced(stage, mode):
     """A rollback and a playback leave them changed; the log has them nevertheless."""

@@ -76,6 +76,7 @@ db.sql("COMMIT")
 """
 
 
+@pytest.mark.usefixtures("fine_times")
 @pytest.mark.parametrize("connected", [True, False], ids=["with another", "alone"])
 def test_hot_journals(ram_mounts, follows, clients, folder, road, connected):
     """Row 17: killed anywhere in a transaction; whoever reads next rolls back, and no transaction
@@ -166,6 +167,7 @@ def test_a_super_journal(ram_mounts, follows, clients, folder, road, mode):
         assert_captured(mount, name)
 
 
+@pytest.mark.usefixtures("fine_times")
 def test_a_journal_whose_super_journal_is_gone(ram_mounts, follows, clients, folder, road):
     """Row 19: killed behind the commit of several databases, with a journal left. Whoever reads
     then drops it, for which SQLite makes no call with exclusive locking: it syncs the database,

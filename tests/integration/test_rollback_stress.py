@@ -76,11 +76,13 @@ def given_seed():
     return int(text) if text else None
 
 
+@pytest.mark.usefixtures("fine_times")
 def test_after_each_transaction_the_log_is_the_database(rounds, road):
     """A database made on the mount stays on the passthrough road for as long as it is open."""
     rounds(SECONDS / 2, road, first=given_seed())
 
 
+@pytest.mark.usefixtures("fine_times")
 @pytest.mark.parametrize(
     "hook",
     [

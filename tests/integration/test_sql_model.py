@@ -675,6 +675,7 @@ def run_seeds(make_mount, make_client, seconds, first, captures, hooks=None):
 CAPTURES = {"passthrough": ("passthrough", "auto"), "intercept": ("intercept",)}
 
 
+@pytest.mark.usefixtures("fine_times")
 def test_every_commit_is_in_the_log(ram_mounts, clients, road):
     """In all journal modes, with spills, savepoints, VACUUM, checkpoints, kills."""
     first = int(REPEATED) if REPEATED else random.randrange(1 << 30)
@@ -691,6 +692,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.usefixtures("fine_times")
 @pytest.mark.skipif(not HAS_APSW, reason="the seeds are those of a current SQLite")
 @pytest.mark.parametrize("hooks", FAULTS)
 def test_without_a_part_of_the_capture_the_model_fails(ram_mounts, clients, hooks):
