@@ -239,6 +239,11 @@ class Mount:
                 return document["id"]
         raise KeyError(f"{name} is not in the state folder")
 
+    def stored(self, name):
+        """Whether the first backend has all of a database."""
+        database = self.database(name)
+        return database["backends"][0]["position"] == database["position"]
+
     def settle(self, name):
         """The position with all that is committed by now: reading it catches up."""
         return (self.dir / ".replitedfs" / "pos" / name).read_text().split()[0]

@@ -40,16 +40,10 @@ def insert(connection, n=50):
         connection.execute("INSERT INTO t(v) VALUES(randomblob(400))")
 
 
-def stored(mount, name):
-    """Whether the backend has all of the database."""
-    database = mount.database(name)
-    return database["backends"][0]["position"] == database["position"]
-
-
 def wait_stored(mount, name):
     """Waits until the backend has all of the database, and returns its position."""
     mount.settle(name)
-    wait_for(lambda: stored(mount, name), f"the backend to have all of {name}\n{mount.log()}")
+    wait_for(lambda: mount.stored(name), f"the backend to have all of {name}\n{mount.log()}")
     return mount.database(name)["position"]
 
 

@@ -41,6 +41,12 @@ def random_history(connection, chance, step):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
+def keep(mount, name):
+    """The number of the last transaction, and a copy of the database."""
+    txid = int(mount.settle(name).split(":")[1])
+    return txid, checkpointed_copy(mount.dir / name, mount.root / f"kept-{txid}.db")
+
+
 def make_history(mount, name, seed, modes=("WAL",)):
     """Runs a history in these journal modes; returns {txid: (time just behind it, copy of the
     database then)}."""
@@ -52,13 +58,11 @@ def make_history(mount, name, seed, modes=("WAL",)):
         connection.execute(f"PRAGMA journal_mode={modes[step % len(modes)]}").fetchall()
         connection.execute("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, v)")
         random_history(connection, chance, step)
-        position = mount.settle(name)
-        copy = mount.root / f"kept-{step}.db"
-        checkpointed_copy(mount.dir / name, copy)
+        txid, copy = keep(mount, name)
         # Nothing commits between this moment and the next transaction's commit time.
         moment = time.time_ns() // 1000
         time.sleep(0.002)
-        kept[int(position.split(":")[1])] = (moment, copy)
+        kept[txid] = (moment, copy)
     connection.close()
     return kept
 
@@ -94,12 +98,6 @@ def check_moments(mount, source, name, kept, chance):
         assert result["txid"] == txid
 
 
-def stored(mount, name):
-    """Whether the backend has all there is."""
-    database = mount.database(name)
-    return database["backends"][0]["position"] == database["position"]
-
-
 @pytest.mark.parametrize("modes", [["WAL"], ROLLBACK_MODES], ids=["wal", "rollback"])
 def test_forward_from_a_backend_and_backward_from_the_live_state(mounts, road, modes):
     """Both ways, 20 random TXIDs and 20 random times each."""
@@ -108,7 +106,7 @@ def test_forward_from_a_backend_and_backward_from_the_live_state(mounts, road, m
     chance = random.Random(seed)
     mount = mounts(capture=road, backup=True)
     kept = make_history(mount, "h.db", seed, modes)
-    wait_for(lambda: stored(mount, "h.db"), "the backend to have it all")
+    wait_for(lambda: mount.stored("h.db"), "the backend to have it all")
     check_moments(mount, mount.dir, "h.db", kept, chance)
     check_moments(mount, mount.backup, "h.db", kept, chance)
     mount.unmount()
@@ -142,9 +140,9 @@ def test_backward_from_a_database_that_was_there_before(mounts, folder):
     kept = {}
     for step in range(10):
         random_history(connection, random.Random(step), step)
-        txid = int(mount.settle("old.db").split(":")[1])
-        kept[txid] = checkpointed_copy(mount.dir / "old.db", mount.root / f"kept-{step}.db")
-    wait_for(lambda: stored(mount, "old.db"), "the backend to have it all")
+        txid, copy = keep(mount, "old.db")
+        kept[txid] = copy
+    wait_for(lambda: mount.stored("old.db"), "the backend to have it all")
     for source in (mount.dir, mount.backup):
         restored_equals(mount, source, "old.db", ["--txid", 1], first)
         for txid, copy in kept.items():
@@ -182,23 +180,21 @@ def test_to_both_sides_of_a_change_of_page_size(mounts, road):
     connection.execute("PRAGMA journal_mode=WAL").fetchall()
     connection.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
     kept = {}
-
-    def keep():
-        txid = int(mount.settle("p.db").split(":")[1])
-        kept[txid] = checkpointed_copy(mount.dir / "p.db", mount.root / f"kept-{txid}.db")
-
     for size in (8192, 512, 65536, 4096):
         connection.execute("INSERT INTO t(v) VALUES(randomblob(50000))")
-        keep()
+        txid, copy = keep(mount, "p.db")
+        kept[txid] = copy
         page_size_change(connection, size)
-        keep()
+        txid, copy = keep(mount, "p.db")
+        kept[txid] = copy
         assert connection.execute("PRAGMA journal_mode=WAL").fetchone() == ("wal",)
         connection.execute("UPDATE t SET v = randomblob(40000) WHERE id = 1")
-        keep()
+        txid, copy = keep(mount, "p.db")
+        kept[txid] = copy
         assert connection.execute("PRAGMA page_size").fetchone() == (size,)
     assert len({copy.read_bytes()[16:18] for copy in kept.values()}) == 4
     mount.settle("p.db")
-    wait_for(lambda: stored(mount, "p.db"), "the backend to have it all")
+    wait_for(lambda: mount.stored("p.db"), "the backend to have it all")
     for source in (mount.backup, mount.dir):
         for txid, copy in kept.items():
             restored_equals(mount, source, "p.db", ["--txid", txid], copy)
@@ -213,7 +209,7 @@ def test_back_over_a_page_whose_content_is_not_known(mounts, folder, road):
     back to that transaction only; a backend's snapshot leads before it."""
     first = there_before(folder, "old.db", "DELETE", n_deleted=1000)
     mount = mounts(capture=road, backup=True)
-    wait_for(lambda: stored(mount, "old.db"), "the first snapshot")
+    wait_for(lambda: mount.stored("old.db"), "the first snapshot")
     connection = sqlite3.connect(mount.dir / "old.db", isolation_level=None)
     begin = mount.database("old.db")["txid"]
     copies = [first]
@@ -226,7 +222,7 @@ def test_back_over_a_page_whose_content_is_not_known(mounts, folder, road):
         copies.append(checkpointed_copy(mount.dir / "old.db", mount.root / f"kept-{i}.db"))
     assert mount.database("old.db")["txid"] == begin + 4
     obstacle = begin + 2
-    wait_for(lambda: stored(mount, "old.db"), "the backend to have it all")
+    wait_for(lambda: mount.stored("old.db"), "the backend to have it all")
 
     def check(source):
         for i in range(2, 5):
@@ -292,7 +288,7 @@ def test_a_snapshot_beside_a_writer_that_never_rests(mounts, clients, folder, ro
     wait_for(lambda: mount.database("old.db")["txid"] > made, "the writer to go on")
     stop.touch()
     client.answer()
-    wait_for(lambda: stored(mount, "old.db"), "the backend to have it all")
+    wait_for(lambda: mount.stored("old.db"), "the backend to have it all")
     copy = checkpointed_copy(mount.dir / "old.db", mount.root / "copy.db")
     restored_equals(mount, mount.backup, "old.db", [], copy)
     client.run("db.close()")
