@@ -13,6 +13,8 @@ import sys
 
 HERE = pathlib.Path(__file__).parent
 ANSWER_S = 120
+TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
+INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
 
 
 def private_mounts():
@@ -23,6 +25,22 @@ def private_mounts():
         raise OSError(ctypes.get_errno(), "unshare")
     if libc.mount(b"none", b"/", None, recursive | private, None) != 0:
         raise OSError(ctypes.get_errno(), "mount")
+
+
+def make_database(clients, path, mode="WAL", rows=0, **options):
+    """A new database with the table t and some rows; returns the program that has it open."""
+    client = clients(path, **options)
+    assert client.sql(f"PRAGMA journal_mode={mode}") == [[mode.lower()]]
+    client.sql(TABLE)
+    client.many(rows, INSERT)
+    return client
+
+
+def close(*programs):
+    """They close their database and end well."""
+    for program in programs:
+        program.run("db.close()")
+        program.close()
 
 
 class ClientError(Exception):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from clients import TABLE
 from follow import followed
 from mount import assert_captured
 
@@ -22,7 +23,7 @@ def open_wal(clients, mount, name="a.db", first=(), **options):
     for pragma in first:
         client.sql(f"PRAGMA {pragma}")
     assert client.sql("PRAGMA journal_mode=WAL") == [["wal"]]
-    client.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+    client.sql(TABLE)
     return client, txid(mount, name)
 
 
@@ -164,7 +165,7 @@ def test_padding_frames_make_no_transactions(mounts, clients, road):
         client.sql(f"PRAGMA page_size={size}")
         client.sql("PRAGMA journal_mode=WAL")
         client.sql("PRAGMA synchronous=FULL")
-        client.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+        client.sql(TABLE)
         before[name] = txid(mount, name)
         client.many(200, "INSERT INTO t(v) VALUES(randomblob(200 + ?1))")
         client.run("db.close()")
@@ -195,7 +196,7 @@ def test_exclusive_locking_without_any_shm(mounts, clients, any_road):
     client = clients(mount.dir / "a.db")
     client.sql("PRAGMA locking_mode=EXCLUSIVE")
     client.sql("PRAGMA journal_mode=WAL")
-    client.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
+    client.sql(TABLE)
     assert not (mount.dir / "a.db-shm").exists()
     before = txid(mount)
     client.many(1000, "INSERT INTO t(v) VALUES(randomblob(300))")

@@ -14,7 +14,7 @@ import time
 import pytest
 
 import faults
-from clients import ClientError, private_mounts
+from clients import INSERT, TABLE, ClientError, close, make_database, private_mounts
 from faults import Fault
 from mount import (
     alive,
@@ -32,8 +32,6 @@ FULL_LENGTH = SECONDS >= 60
 N_KILLS = max(20, int(SECONDS * 7))
 N_DEATHS = 30 if FULL_LENGTH else 3
 HALT_S = 10 if FULL_LENGTH else 0
-TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
-INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
 COUNT = "SELECT count(*) FROM t"
 
 # Inserts first, first + 1 … until the stop file is there or SQLite says no.
@@ -66,11 +64,7 @@ def work(path, pragmas, stop, progress, first, reopen):
 
 def create(clients, path):
     """A WAL-mode database with its table, closed again."""
-    client = clients(path)
-    client.sql("PRAGMA journal_mode=WAL")
-    client.sql(TABLE)
-    client.run("db.close()")
-    client.close()
+    close(make_database(clients, path))
 
 
 class Worker:

@@ -9,26 +9,12 @@ import subprocess
 
 import pytest
 
+from clients import INSERT, TABLE, close, make_database
 from mount import assert_captured, page_size_of, wait_for
-
-TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
-INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
-
 
 def create(clients, path, mode="WAL", n=10):
     """A client with a new database of n rows."""
-    client = clients(path)
-    client.sql(f"PRAGMA journal_mode={mode}")
-    client.sql(TABLE)
-    client.many(n, INSERT)
-    return client
-
-
-def close(*open_clients):
-    """They end well."""
-    for client in open_clients:
-        client.run("db.close()")
-        client.close()
+    return make_database(clients, path, mode, n)
 
 
 def made_elsewhere(folder, name="made.db", rows=50, mode="WAL"):

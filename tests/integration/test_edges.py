@@ -11,28 +11,15 @@ import pytest
 
 import faults
 import walfile
+from clients import INSERT, TABLE, close, make_database
 from faults import Fault
 from mount import assert_captured, checkpointed_copy, stop_process, wait_for
 
 SECONDS = float(os.environ.get("REPLITEDFS_STRESS_SECONDS", "8"))
 N_KILLS = max(20, int(SECONDS / 3))
-TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
-INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
-
-
-def open_wal(clients, path, **options):
-    """A client with a WAL-mode database and its table."""
-    client = clients(path, **options)
-    client.sql("PRAGMA journal_mode=WAL")
-    client.sql(TABLE)
-    return client
-
-
 def close_all(mount, *open_clients):
     """The programs end well, then the mount."""
-    for client in open_clients:
-        client.run("db.close()")
-        client.close()
+    close(*open_clients)
     mount.unmount()
 
 
@@ -61,7 +48,7 @@ def test_published_frames_with_broken_checksums(ram_mounts, clients, any_road, e
     """B1: live connections read them, recovery drops them; the log follows either way."""
     mount = ram_mounts(**any_road)
     path = mount.dir / "a.db"
-    client = open_wal(clients, path)
+    client = make_database(clients, path)
     break_the_chain(client)
     if not chain_is_broken(path):
         pytest.skip(f"SQLite {sqlite3.sqlite_version} does not break its checksums")
@@ -81,7 +68,7 @@ def test_a_stale_index_beside_an_exclusive_writer(ram_mounts, clients, any_road)
     """B4: a -shm that a crash left agrees with itself and stands still."""
     mount = ram_mounts(**any_road)
     path = mount.dir / "a.db"
-    first = open_wal(clients, path)
+    first = make_database(clients, path)
     first.many(50, INSERT)
     mount.settle("a.db")
     first.kill()
@@ -100,7 +87,7 @@ def test_killed_between_the_unlinks_of_shm_and_wal(mounts, clients, folder, any_
     mount = mounts(**any_road)
     path = mount.dir / "a.db"
     fault = Fault(folder, faults.KILL_AT_UNLINK_OF_WAL)
-    open_wal(clients, path, env=fault.env).run("db.close()")
+    make_database(clients, path, env=fault.env).run("db.close()")
     for _ in range(5):
         client = clients(path, env=fault.env)
         client.many(20, INSERT)
@@ -123,7 +110,7 @@ def test_killed_between_the_header_copies_under_a_checkpointer(mounts, clients, 
     kill = Fault(folder, faults.KILL_BETWEEN_HEADER_COPIES)
     (folder / "h").mkdir()
     held = Fault(folder / "h", faults.HOLD_AT_TRUNCATION_OF_DATABASE)
-    checkpointer = open_wal(clients, path, env=held.env)
+    checkpointer = make_database(clients, path, env=held.env)
     writer = clients(path, env=kill.env)
     writer.many(20, INSERT)
     held.arm()
@@ -149,7 +136,7 @@ def test_killed_before_publication_with_another_connection_open(
     mount = ram_mounts(**any_road)
     path = mount.dir / "a.db"
     fault = Fault(folder, faults.KILL_AFTER_COMMIT_FRAME)
-    other = open_wal(clients, path)
+    other = make_database(clients, path)
     for i in range(N_KILLS):
         other.sql("SELECT count(*) FROM t")
         writer = clients(path, env=fault.env)
@@ -179,7 +166,7 @@ def test_killed_before_publication_and_recovered(mounts, clients, folder, any_ro
     mount = mounts(**any_road)
     path = mount.dir / "a.db"
     fault = Fault(folder, faults.KILL_AFTER_COMMIT_FRAME)
-    open_wal(clients, path).run("db.close()")
+    make_database(clients, path).run("db.close()")
     for _ in range(5):
         writer = clients(path, env=fault.env)
         writer.many(3, INSERT)
@@ -199,7 +186,7 @@ def test_truncate_checkpoint_killed_before_the_wal_is_cut(mounts, clients, folde
     mount = mounts(**any_road)
     path = mount.dir / "a.db"
     fault = Fault(folder, faults.KILL_AT_TRUNCATION_OF_WAL)
-    client = open_wal(clients, path, env=fault.env)
+    client = make_database(clients, path, env=fault.env)
     for i in range(3):
         client.many(50, INSERT)
         fault.arm()
@@ -224,7 +211,7 @@ COUNT_OLD = "SELECT count(*) FROM t WHERE v NOT LIKE '2%'"
 
 def copy_all_but_reset_meanwhile(folder, clients, path):
     """FACTS B11: leaves one frame in the WAL, and the note that FRAMES of them are copied."""
-    writer = open_wal(clients, path)
+    writer = make_database(clients, path)
     writer.sql("PRAGMA wal_autocheckpoint=0")
     writer.many(FRAMES, "INSERT INTO t VALUES(?1 + 1, '0' || hex(zeroblob(1500)))")
     held = Fault(folder, faults.HOLD_BEFORE_READ_OF_BACKFILL)
@@ -285,7 +272,7 @@ def test_commits_behind_a_passive_checkpoint_in_the_barrier(mounts, clients):
     """B14: the barrier is held (by a stopped daemon) while others go on committing."""
     mount = mounts(capture="passthrough")
     path = mount.dir / "a.db"
-    checkpointer = open_wal(clients, path)
+    checkpointer = make_database(clients, path)
     checkpointer.sql("PRAGMA synchronous=OFF")
     writer = clients(path)
     writer.sql("PRAGMA wal_autocheckpoint=0")
@@ -333,7 +320,7 @@ def test_emptied_by_an_open_for_writing(mounts, clients, any_road, victim):
     """B14: an open with O_TRUNC is a truncation; the log ends where the file does."""
     mount = mounts(**any_road)
     path = mount.dir / "a.db"
-    client = open_wal(clients, path)
+    client = make_database(clients, path)
     client.sql("PRAGMA wal_checkpoint(TRUNCATE)")
     client.many(200, INSERT)
     client.kill()
@@ -342,7 +329,7 @@ def test_emptied_by_an_open_for_writing(mounts, clients, any_road, victim):
     if victim == "":
         for suffix in ("-wal", "-shm"):
             os.unlink(f"{path}{suffix}")
-        client = open_wal(clients, path)
+        client = make_database(clients, path)
     else:
         client = clients(path)
         assert client.sql("SELECT count(*) FROM t") == [[0]]

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import faults
-from clients import ClientError
+from clients import ClientError, close
 from faults import Fault
 from mount import assert_captured, differing_pages, fill_disk, run_cli, wait_for
 
@@ -83,13 +83,6 @@ class Stage:
         """The same, and the mount."""
         self.rest(*open_clients)
         self.mount.unmount()
-
-
-def close(*open_clients):
-    """They end well."""
-    for client in open_clients:
-        client.run("db.close()")
-        client.close()
 
 
 @pytest.fixture

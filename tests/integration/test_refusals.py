@@ -10,11 +10,11 @@ import subprocess
 
 import pytest
 
+from clients import INSERT, close, make_database
 from mount import BIN, list_state_logs, mounted_at, run_cli, wait_for
 
 USAGE, DATA, NO_INPUT, UNAVAILABLE, OS_ERROR = 64, 65, 66, 69, 71
 CANNOT_CREATE, BUSY, NO_PERMISSION, CONFIG = 73, 75, 77, 78
-INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
 
 
 def assert_refused(done, code, *words):
@@ -31,12 +31,7 @@ def assert_refused(done, code, *words):
 def filled(mounts, clients, n=20):
     """A mount with one database of n rows, unmounted again."""
     mount = mounts()
-    client = clients(mount.dir / "a.db")
-    client.sql("PRAGMA journal_mode=WAL")
-    client.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
-    client.many(n, INSERT)
-    client.run("db.close()")
-    client.close()
+    close(make_database(clients, mount.dir / "a.db", rows=n))
     mount.unmount()
     return mount
 
@@ -393,10 +388,7 @@ def test_a_copied_folder_is_a_node_of_its_own(mounts, clients):
     mount = mounts(start=False)
     mount.env.pop("REPLITEDFS_MOUNT_STATE_DIR")
     mount.start()
-    client = clients(mount.dir / "a.db")
-    client.sql("PRAGMA journal_mode=WAL")
-    client.sql("CREATE TABLE t(id INTEGER PRIMARY KEY, v)")
-    client.run("db.close()")
+    close(make_database(clients, mount.dir / "a.db"))
     node = mount.status()["node"]
     mount.unmount()
     copy = mounts("copy", start=False)

@@ -3,10 +3,9 @@
 
 import pytest
 
+from clients import INSERT, TABLE, close
 from mount import assert_captured
 
-TABLE = "CREATE TABLE t(id INTEGER PRIMARY KEY, v)"
-INSERT = "INSERT INTO t(v) VALUES(randomblob(300))"
 SELECT = "SELECT v FROM t WHERE id = 7"
 
 
@@ -25,12 +24,6 @@ def calls(mount, work):
     work()
     after = mount.status()["upcalls"]
     return {kind: after[kind] - before[kind] for kind in after}
-
-
-def close(client):
-    """The program ends."""
-    client.run("db.close()")
-    client.close()
 
 
 def busy_writer(client):
