@@ -188,7 +188,9 @@ void uploader_check_snapshot(struct uploader *uploader, struct upload *upload)
 	pthread_mutex_lock(&uploader->mutex);
 	asked = upload->ask_snapshot;
 	pthread_mutex_unlock(&uploader->mutex);
-	if (upload->phase != UPLOADER_SHIPPING)
+	/* One that was shipped before has nothing new to be opened for: so this opens it. */
+	if (upload->phase != UPLOADER_SHIPPING &&
+	    (upload->phase != UPLOADER_WAITING || upload->cursor.folder == NULL))
 		return;
 	if (asked != upload->asked_snapshot ||
 	    (age_ms >= uploader->options.snapshot_interval_ms &&

@@ -30,11 +30,16 @@ static void make_snapshot(struct backup *backup, struct database *db)
 	char *prefix CLEANUP_FREE = NULL;
 	unsigned n;
 
+	/* Who has just started does not know the database yet. */
+	backup_drain(backup);
 	assert_true(asprintf(&prefix, "%s/snapshot/", folder) > 0);
 	n = backup_count(backup, prefix);
 	uploader_want_snapshot(backup->uploader, db);
-	while (backup_count(backup, prefix) == n)
+	do
 		backup_drain(backup);
+	while (backup_count(backup, prefix) == n);
+	/* Until the manifest names it too: the next one's sweep takes it away else. */
+	backup_drain(backup);
 }
 
 /* A database with snapshots at 10 and 20, and segments of five transactions each. */
