@@ -167,8 +167,8 @@ enum wal_index_state wal_index_parse(const uint8_t *bytes, bool accept_first,
 		.salt2 = be32_get(bytes + INDEX_SALT + 4),
 		.n_backfill = native32_get(bytes + INDEX_BACKFILL),
 	};
-	/* Before the first commit the page size is not yet known. */
-	if (ret_index->max_frame != 0 && !page_size_valid(ret_index->page_size))
+	/* Before the first commit the page size may not be known yet: it is 0 then. */
+	if ((ret_index->max_frame != 0 || size != 0) && !page_size_valid(size))
 		return WAL_INDEX_INVALID;
 	return WAL_INDEX_VALID;
 }

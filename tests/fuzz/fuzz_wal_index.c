@@ -45,7 +45,8 @@ static void check_valid(const uint8_t *head, const struct wal_index *index)
 
 	sum_of(head, sum);
 	FUZZ_CHECK(memcmp(sum, head + SUM_OFFSET, sizeof(sum)) == 0);
-	FUZZ_CHECK(index->max_frame == 0 || page_size_valid(index->page_size));
+	FUZZ_CHECK((index->max_frame == 0 && index->page_size == 0) ||
+		   page_size_valid(index->page_size));
 	FUZZ_CHECK(index->max_frame == native32_get(head + 16));
 	FUZZ_CHECK(index->salt1 == be32_get(head + 32) && index->salt2 == be32_get(head + 36));
 	FUZZ_CHECK(index->n_backfill == native32_get(head + 96));

@@ -149,6 +149,13 @@ static void an_index_is_read_in_all_page_sizes(void **state)
 	assert_int_equal(wal_index_parse(bytes, false, &index), WAL_INDEX_VALID);
 	walfile_index(bytes, 0, 1, &header, 0);
 	assert_int_equal(wal_index_parse(bytes, false, &index), WAL_INDEX_INVALID);
+	/* It is unknown or a possible one, also without frames. */
+	static const uint32_t impossible[] = { 0xfe01, 0xfe00, 0x201, 0x600 };
+
+	for (size_t i = 0; i < ARRAY_LEN(impossible); i++) {
+		walfile_index(bytes, impossible[i], 0, &header, 0);
+		assert_int_equal(wal_index_parse(bytes, false, &index), WAL_INDEX_INVALID);
+	}
 }
 
 static void an_index_being_written_is_torn(void **state)
