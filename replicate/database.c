@@ -82,6 +82,15 @@ static int settle_for_client(struct database *db, struct error *err)
 	return r;
 }
 
+/* Whether a WAL was begun while nobody looked, over what the position does not have. */
+static bool wal_foreign(struct database *db)
+{
+	const struct evidence *evidence =
+		db->have_evidence && !db->time_unsure ? &db->evidence : NULL;
+
+	return database_wal_foreign(db, evidence);
+}
+
 /*
  * The first client: nobody may have touched the files since the last one. 1 = not
  * all is captured: a journal waits to be played back, or the log has no room.
@@ -89,16 +98,19 @@ static int settle_for_client(struct database *db, struct error *err)
 static int first_open(struct database *db, struct error *err)
 {
 	int r = database_load(db, err);
+	bool foreign;
 
 	if (r < 0)
 		return r;
 	r = hashfile_mark_dirty(&db->hashes, err);
-	if (r == 0 && !db->suspect)
+	foreign = r == 0 && !db->suspect && wal_foreign(db);
+	if (r == 0 && !db->suspect && !foreign)
 		r = capture_catch_up(db, err);
 	if (r == 0)
 		r = settle_for_client(db, err);
 	else
 		r = excuse_full_log(db, r, err);
+	db->lost |= foreign && r > 0; /* only a comparison takes in what is in that WAL */
 	if (r < 0)
 		database_unload(db);
 	return r;

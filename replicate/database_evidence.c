@@ -26,18 +26,31 @@ static uint64_t head_hash(int fd, size_t len)
 	return n > 0 ? hash64(bytes, (size_t)n, 0) : 0;
 }
 
+/* What X itself says; the rest is zero. */
+static int take_main_evidence(const struct database *db, struct evidence *ret_evidence,
+			      struct error *err)
+{
+	struct stat st;
+
+	if (fstat(db->main_fd, &st) < 0)
+		return error_set_errno(err, errno, "cannot stat %s", db->name);
+	*ret_evidence = (struct evidence){
+		.inode = st.st_ino,
+		.size = (uint64_t)st.st_size,
+		.mtime_ns = mtime_ns(&st),
+		.head_hash = head_hash(db->main_fd, PAGE_HEADER_LEN),
+	};
+	return 0;
+}
+
 int database_take_evidence(struct database *db, struct evidence *ret_evidence, struct error *err)
 {
 	int wal_fd CLEANUP_FD = database_open_file(db, DATABASE_WAL, O_RDONLY);
 	struct stat st;
+	int r = take_main_evidence(db, ret_evidence, err);
 
-	*ret_evidence = (struct evidence){ 0 };
-	if (fstat(db->main_fd, &st) < 0)
-		return error_set_errno(err, errno, "cannot stat %s", db->name);
-	ret_evidence->inode = st.st_ino;
-	ret_evidence->size = (uint64_t)st.st_size;
-	ret_evidence->mtime_ns = mtime_ns(&st);
-	ret_evidence->head_hash = head_hash(db->main_fd, PAGE_HEADER_LEN);
+	if (r < 0)
+		return r;
 	if (wal_fd >= 0 && fstat(wal_fd, &st) == 0 && st.st_size != 0) {
 		ret_evidence->wal_size = (uint64_t)st.st_size;
 		ret_evidence->wal_mtime_ns = mtime_ns(&st);
@@ -93,6 +106,43 @@ bool database_main_as_remembered(const struct database *db, const struct main_lo
 {
 	return db->have_evidence && look->size == db->evidence.size &&
 	       look->mtime_ns == db->evidence.mtime_ns;
+}
+
+static bool main_is_as(const struct database *db, const struct evidence *evidence)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	struct evidence now = { 0 };
+
+	return evidence != NULL && take_main_evidence(db, &now, &ignored) == 0 &&
+	       now.inode == evidence->inode && now.size == evidence->size &&
+	       now.mtime_ns == evidence->mtime_ns && now.head_hash == evidence->head_hash;
+}
+
+/* Whether X alone has the content of the position. */
+static bool main_holds_position(const struct database *db)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	uint8_t *page CLEANUP_FREE = malloc(PAGE_SIZE_MAX);
+	struct extent extent = db->log.extent;
+	struct main_look look;
+
+	if (page == NULL || !database_look_at_main(db, &look) || look.size != extent_bytes(extent))
+		return false;
+	for (uint32_t pgno = 1; pgno <= extent.n_pages; pgno++) {
+		if (pgno == page_lock_number(extent.page_size))
+			continue;
+		if (database_read_main(db, extent.page_size, pgno, page, &ignored) < 0 ||
+		    page_hash(pgno, page, extent.page_size) != hashfile_get(&db->hashes, pgno))
+			return false;
+	}
+	return true;
+}
+
+bool database_wal_foreign(const struct database *db, const struct evidence *evidence)
+{
+	return db->tail.page_size != 0 && db->tail.now.captured == 0 &&
+	       db->log.position.generation != 0 && wal_tail_goes_on(&db->tail) &&
+	       !main_is_as(db, evidence) && !main_holds_position(db);
 }
 
 void database_note_coarse(struct database *db)

@@ -26,6 +26,13 @@ bool database_look_at_main(const struct database *db, struct main_look *ret_look
 /* Whether that is as X was remembered. */
 bool database_main_as_remembered(const struct database *db, const struct main_look *look);
 
+/*
+ * Whether the WAL holds transactions that do not build on the position: nothing of
+ * it was captured, and X, over which it was begun, is neither as evidence (NULL:
+ * there is none) says nor has it the position's content. Reads all of X in that case.
+ */
+bool database_wal_foreign(const struct database *db, const struct evidence *evidence);
+
 /* It commits in ways that no journal tells of: says so, once. */
 void database_note_coarse(struct database *db);
 

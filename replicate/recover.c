@@ -17,6 +17,9 @@
  *    database                       tail was lost) roll the database forward
  *  otherwise changed                one merged transaction by comparing all pages
  *
+ * A WAL that is new goes on behind the log only if it was begun over a database
+ * file with the log's content: what was committed before it is not there to be seen.
+ *
  * After another boot without a clean mark a new generation begins, since what
  * replicas and backends have may be ahead of what survived here.
  */
@@ -94,9 +97,10 @@ static bool untouched(struct database *db)
 	       memcmp(&now, &before, sizeof(now)) == 0;
 }
 
-static int reconcile(struct database *db, bool was_clean, struct error *err)
+/* evidence: of the clean stop before; NULL = there was none. */
+static int reconcile(struct database *db, const struct evidence *evidence, struct error *err)
 {
-	bool lost_tail = !database_options(db)->same_boot && !was_clean;
+	bool lost_tail = !database_options(db)->same_boot && evidence == NULL;
 	uint64_t generation = db->log.position.generation;
 	struct wal_mark mark = db->log.mark;
 	int r = forgive_damage(db, redo_hashes(db, err), err);
@@ -106,7 +110,7 @@ static int reconcile(struct database *db, bool was_clean, struct error *err)
 	if (r >= 0)
 		r = wal_tail_resume(&db->tail, &mark, lost_tail, database_page_hash, db, err);
 	/* Transactions build on the log's end: only a comparison does without. */
-	if (r == 0 && hashes_fit(db))
+	if (r == 0 && hashes_fit(db) && !database_wal_foreign(db, evidence))
 		r = capture_catch_up(db, err);
 	if (r >= 0)
 		r = compare_all(db, err);
@@ -128,7 +132,7 @@ static int reconcile(struct database *db, bool was_clean, struct error *err)
 
 int recover_database(struct database *db, struct error *err)
 {
-	struct evidence ignored;
+	struct evidence evidence;
 	bool clean;
 	int r;
 
@@ -140,13 +144,13 @@ int recover_database(struct database *db, struct error *err)
 	if (r < 0)
 		return error_wrap(err, "%s", db->name);
 	db->suspect = false;
-	clean = hashfile_clean(&db->hashes, &ignored);
+	clean = hashfile_clean(&db->hashes, &evidence);
 	if (untouched(db)) {
 		r = database_remember_evidence(db, err);
 	} else {
 		r = hashfile_mark_dirty(&db->hashes, err);
 		if (r == 0)
-			r = reconcile(db, clean, err);
+			r = reconcile(db, clean ? &evidence : NULL, err);
 	}
 	database_unload(db);
 	return r < 0 ? error_wrap(err, "%s", db->name) : 0;

@@ -485,6 +485,79 @@ static void a_database_changed_while_unmounted_is_merged(void **state)
 	engine_expect(f, "a.db", 0, 1);
 }
 
+enum absence {
+	UNMOUNTED,
+	KILLED,	   /* the daemon, while nobody had it open */
+	NOT_OPEN,  /* mounted, but nobody had it open */
+	N_ABSENCES,
+};
+
+/*
+ * Commits twice beside the mount, in a WAL that is left behind; changed: after other
+ * commits, of which only the database file tells. Then the mount comes across it.
+ */
+static struct position commit_beside(struct engine *f, enum absence absence, bool changed)
+{
+	sqlite3 *db = begin(f, "a.db");
+	struct position before;
+	char path[128];
+
+	engine_run(db, "DELETE FROM t");
+	engine_rows(db, 50, 500);
+	sqlite3_close(db);
+	before = position_of(f, "a.db");
+	if (absence == UNMOUNTED)
+		engine_close(f);
+	else if (absence == KILLED)
+		engine_kill(f, NULL);
+	else
+		mount_vfs_unregister();
+	snprintf(path, sizeof(path), "%s/a.db", f->root);
+	for (int i = changed ? 0 : 1; i < 2; i++) {
+		assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+		engine_run(db, "UPDATE t SET b=randomblob(500) WHERE a%%7=%d", i);
+		engine_rows(db, 1, 500);
+		if (i == 0)
+			sqlite3_close(db);
+	}
+	engine_abandon(db);
+	if (absence == NOT_OPEN)
+		mount_vfs_register(f->catalog, f->root, f->index_visible, f->told);
+	else
+		engine_open(f);
+	assert_int_equal(count_rows(f, "a.db"), changed ? 52 : 51);
+	return before;
+}
+
+/* Its transactions build on what the log never had. */
+static void a_wal_begun_over_unseen_changes_is_merged(void **state)
+{
+	struct engine *f = *state;
+
+	for (enum absence absence = 0; absence < N_ABSENCES; absence++) {
+		struct position before = commit_beside(f, absence, true);
+		struct position now = engine_exact(f, "a.db");
+
+		assert_int_equal(now.generation, before.generation);
+		assert_int_equal(now.txid, before.txid + 1);
+		engine_expect(f, "a.db", 0, absence + 1);
+	}
+}
+
+static void a_wal_begun_over_what_was_captured_is_taken_in_one_by_one(void **state)
+{
+	struct engine *f = *state;
+
+	for (enum absence absence = 0; absence < N_ABSENCES; absence++) {
+		struct position before = commit_beside(f, absence, false);
+		struct position now = engine_exact(f, "a.db");
+
+		assert_int_equal(now.generation, before.generation);
+		assert_int_equal(now.txid, before.txid + 2);
+		engine_expect(f, "a.db", 0, 0);
+	}
+}
+
 /* First seen while a WAL is left over: the WAL counts. */
 static void a_first_capture_takes_the_wal_in(void **state)
 {
@@ -599,6 +672,8 @@ int main(void)
 		TEST(a_log_damaged_further_back_stops_nothing),
 		TEST(what_was_committed_meanwhile_is_captured_one_by_one),
 		TEST(a_database_changed_while_unmounted_is_merged),
+		TEST(a_wal_begun_over_unseen_changes_is_merged),
+		TEST(a_wal_begun_over_what_was_captured_is_taken_in_one_by_one),
 		TEST(a_first_capture_takes_the_wal_in),
 		TEST(a_full_disk_while_mounting_loses_nothing),
 		TEST(a_wal_that_cannot_be_written_says_why),
