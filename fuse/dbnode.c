@@ -15,6 +15,14 @@ void dbnode_done(struct dbnode *dbnode)
 	dbnode->db = NULL;
 }
 
+/* A database found by one of its companions. */
+struct found_base {
+	struct database *db;
+	struct stat st; /* of its file, if it was added for this companion */
+	bool added;
+	bool is_new; /* begin() is to follow */
+};
+
 /* Whether the file next to the companion name is a regular one: its node, if known. */
 static bool base_is_regular(struct filesystem *fs, int dir_fd, const char *name, size_t cut,
 			    struct stat *ret_st)
@@ -41,51 +49,99 @@ static void attach_base(struct filesystem *fs, const struct stat *st, struct dat
 }
 
 /*
- * path is that of a companion of the file path[0 … base_len), which is no
- * database yet. The caller holds names.
+ * Captures a new database without names, for which renames would wait. One that is
+ * being renamed just then is looked for again when that is done.
  */
-static int adopt_base(struct filesystem *fs, const char *path, size_t base_len, int dir_fd,
-		      const char *name, struct database **ret_db, struct stat *ret_st,
-		      struct error *err)
+static int begin(struct filesystem *fs, struct database *db, struct error *err)
+{
+	int r = catalog_begin(fs->options.catalog, db, false, err);
+
+	if (r != -ENOENT)
+		return r;
+	error_done(err);
+	pthread_rwlock_rdlock(&fs->names);
+	pthread_rwlock_unlock(&fs->names);
+	return catalog_begin(fs->options.catalog, db, true, err);
+}
+
+/*
+ * path is that of a companion of the file path[0 … base_len), which is no
+ * database yet. The caller holds names, and calls begin() without if it is new.
+ */
+static int add_base(struct filesystem *fs, const char *path, size_t base_len, int dir_fd,
+		    const char *name, struct found_base *ret_base, struct error *err)
 {
 	char *base CLEANUP_FREE = strndup(path, base_len);
 	int r;
 
 	if (base == NULL)
 		return error_set(err, ENOMEM, "out of memory");
-	if (!base_is_regular(fs, dir_fd, name, strlen(path) - base_len, ret_st))
+	if (!base_is_regular(fs, dir_fd, name, strlen(path) - base_len, &ret_base->st))
 		return 1;
-	r = catalog_adopt(fs->options.catalog, base, ret_db, err);
+	r = catalog_add(fs->options.catalog, base, &ret_base->is_new, &ret_base->db, err);
+	ret_base->added = r == 0;
 	return r < 0 ? error_wrap(err, "%s", base) : r;
 }
 
-/* The companion's database, found or adopted. 0 with none when there is none. */
-static int find_companion(struct filesystem *fs, const char *path, size_t base_len, int dir_fd,
-			  const char *name, bool adopt, struct dbnode *dbnode, bool *ret_adopted,
-			  struct stat *ret_st, struct error *err)
+/* The companion's database, found or added. 0 with none when there is none. */
+static int find_base(struct filesystem *fs, const char *path, size_t base_len, int dir_fd,
+		     const char *name, bool adopt, struct found_base *ret_base, struct error *err)
 {
 	char *base CLEANUP_FREE = strndup(path, base_len);
 	int r;
 
 	if (base == NULL)
 		return error_set(err, ENOMEM, "out of memory");
-	dbnode->db = catalog_find(fs->options.catalog, base);
-	if (dbnode->db != NULL || !adopt)
+	ret_base->db = catalog_find(fs->options.catalog, base);
+	if (ret_base->db != NULL || !adopt)
 		return 0;
-	r = adopt_base(fs, path, base_len, dir_fd, name, &dbnode->db, ret_st, err);
-	*ret_adopted = r == 0;
+	r = add_base(fs, path, base_len, dir_fd, name, ret_base, err);
 	return r < 0 ? r : 0;
+}
+
+/* The database of path, of whatever file of it. The caller holds names. */
+static int find_by_path(struct filesystem *fs, const char *path, int dir_fd, const char *name,
+			bool adopt, struct dbnode *ret_dbnode, struct found_base *ret_base,
+			struct error *err)
+{
+	enum database_file file;
+	size_t len;
+	int r = 0;
+
+	if (companion_parse(path, &file, &len)) {
+		adopt = adopt && (file == DATABASE_WAL || file == DATABASE_JOURNAL);
+		r = find_base(fs, path, len, dir_fd, name, adopt, ret_base, err);
+	}
+	ret_dbnode->db = ret_base->db;
+	if (ret_dbnode->db != NULL)
+		ret_dbnode->file = file;
+	else if (r == 0)
+		ret_dbnode->db = catalog_find(fs->options.catalog, path);
+	return r;
+}
+
+/* What follows when names is not held any more. */
+static int take_base(struct filesystem *fs, const struct found_base *base,
+		     struct dbnode *dbnode, struct error *err)
+{
+	int r = base->is_new ? begin(fs, base->db, err) : 0;
+
+	if (r < 0)
+		dbnode_done(dbnode);
+	else if (base->added)
+		attach_base(fs, &base->st, base->db);
+	if (r != -ENOENT)
+		return r;
+	error_done(err); /* it was removed meanwhile */
+	return 0;
 }
 
 int dbnode_of_name(struct filesystem *fs, struct node *parent, int dir_fd, const char *name,
 		   bool adopt, struct dbnode *ret_dbnode, struct error *err)
 {
 	struct buf path CLEANUP_BUF = { 0 };
-	enum database_file file;
-	bool adopted = false;
+	struct found_base base = { .db = NULL };
 	const char *text;
-	struct stat st;
-	size_t len;
 	int r;
 
 	*ret_dbnode = (struct dbnode){ .file = DATABASE_MAIN };
@@ -98,19 +154,9 @@ int dbnode_of_name(struct filesystem *fs, struct node *parent, int dir_fd, const
 		pthread_rwlock_unlock(&fs->names);
 		return r == -ESTALE ? 0 : error_set_errno(err, -r, "no path to %s", name);
 	}
-	if (companion_parse(text, &file, &len)) {
-		adopt = adopt && (file == DATABASE_WAL || file == DATABASE_JOURNAL);
-		r = find_companion(fs, text, len, dir_fd, name, adopt, ret_dbnode, &adopted, &st,
-				   err);
-		if (ret_dbnode->db != NULL)
-			ret_dbnode->file = file;
-	}
-	if (r == 0 && ret_dbnode->db == NULL)
-		ret_dbnode->db = catalog_find(fs->options.catalog, text);
+	r = find_by_path(fs, text, dir_fd, name, adopt, ret_dbnode, &base, err);
 	pthread_rwlock_unlock(&fs->names);
-	if (adopted)
-		attach_base(fs, &st, ret_dbnode->db);
-	return r;
+	return r == 0 ? take_base(fs, &base, ret_dbnode, err) : r;
 }
 
 /* The name of node and the folder it is in, with a use of that, or NULL. */
@@ -219,6 +265,7 @@ void dbnode_written(struct filesystem *fs, struct node *node, int fd)
 	struct error err CLEANUP_ERROR = ERROR_INIT;
 	struct dbnode dbnode CLEANUP_DBNODE = { .file = DATABASE_MAIN };
 	struct buf path CLEANUP_BUF = { 0 };
+	bool is_new = false;
 	const char *text;
 	int r;
 
@@ -228,12 +275,14 @@ void dbnode_written(struct filesystem *fs, struct node *node, int fd)
 	r = node_path(&fs->nodes, node, &path);
 	text = r == 0 ? buf_str(&path) : NULL;
 	if (text != NULL)
-		r = catalog_adopt(fs->options.catalog, text, &dbnode.db, &err);
+		r = catalog_add(fs->options.catalog, text, &is_new, &dbnode.db, &err);
+	pthread_rwlock_unlock(&fs->names);
+	if (r == 0 && is_new)
+		r = begin(fs, dbnode.db, &err);
 	/* Whoever wrote it may have unlinked it already. */
 	if (text != NULL && r < 0 && r != -ENOENT)
 		log_error("a database is not captured name=%s: %s", text, error_what(&err));
-	pthread_rwlock_unlock(&fs->names);
-	if (dbnode.db != NULL)
+	if (r == 0 && dbnode.db != NULL)
 		dbnode_attach(fs, node, &dbnode);
 }
 

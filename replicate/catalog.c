@@ -295,7 +295,7 @@ static void drop_new(struct catalog *catalog, struct database *db)
 	if (known) {
 		bucket_take(bucket_of(catalog, db->name), db);
 		catalog->n_databases--;
-		pthread_mutex_lock(&db->mutex);
+		database_lock_hurried(db);
 		db->ended = true;
 		pthread_mutex_unlock(&db->mutex);
 	}
@@ -306,12 +306,13 @@ static void drop_new(struct catalog *catalog, struct database *db)
 	}
 }
 
-int catalog_adopt(struct catalog *catalog, const char *name, struct database **ret_db,
-		  struct error *err)
+int catalog_add(struct catalog *catalog, const char *name, bool *ret_new, struct database **ret_db,
+		struct error *err)
 {
 	struct database *db;
 	int r;
 
+	*ret_new = false;
 	if (!wanted(catalog, name))
 		return 1;
 	*ret_db = catalog_find(catalog, name);
@@ -335,15 +336,38 @@ int catalog_adopt(struct catalog *catalog, const char *name, struct database **r
 		database_unref(db);
 		return r;
 	}
-	r = recover_database(db, err);
-	if (r < 0) {
-		drop_new(catalog, db);
-		database_unref(db);
-		*ret_db = NULL;
-		return r;
-	}
-	log_info("database=%s is captured from now on", name);
+	*ret_new = true;
 	return 0;
+}
+
+int catalog_begin(struct catalog *catalog, struct database *db, bool last_try, struct error *err)
+{
+	char *name CLEANUP_FREE = NULL;
+	int r = recover_database(db, err);
+
+	if (r < 0 && (r != -ENOENT || last_try))
+		drop_new(catalog, db);
+	if (r < 0)
+		return r;
+	name = database_name(db);
+	log_info("database=%s is captured from now on", name != NULL ? name : "");
+	return 0;
+}
+
+int catalog_adopt(struct catalog *catalog, const char *name, struct database **ret_db,
+		  struct error *err)
+{
+	bool is_new;
+	int r = catalog_add(catalog, name, &is_new, ret_db, err);
+
+	if (r != 0 || !is_new)
+		return r;
+	r = catalog_begin(catalog, *ret_db, true, err);
+	if (r < 0) {
+		database_unref(*ret_db);
+		*ret_db = NULL;
+	}
+	return r;
 }
 
 /* With the mutex held: db is no longer under its name; its log stays for a while. */
@@ -353,7 +377,7 @@ static void end_database(struct catalog *catalog, struct database *db)
 
 	bucket_take(bucket_of(catalog, db->name), db);
 	catalog->n_databases--;
-	pthread_mutex_lock(&db->mutex);
+	database_lock_hurried(db);
 	if (db->loaded && capture_catch_up(db, &err) < 0)
 		log_warn("database=%s its last transactions: %s", db->name, error_what(&err));
 	db->ended = true;
@@ -382,7 +406,7 @@ static void rename_database(struct catalog *catalog, struct database *db, char *
 	CLEANUP_ERROR struct error err = ERROR_INIT;
 
 	bucket_take(bucket_of(catalog, db->name), db);
-	pthread_mutex_lock(&db->mutex);
+	database_lock_hurried(db);
 	free(db->name);
 	db->name = name;
 	database_journal_close(db); /* another file has its name now */

@@ -78,9 +78,24 @@ struct database *catalog_find_id(struct catalog *catalog, const struct id *id);
 /*
  * The regular file name is a database from now on: it begins with SQLite's
  * magic, or a -wal or -journal is being created beside it. Finds the existing
- * object or makes one; with a reference. May block to hash the content.
- * 0; 1: the config excludes it (no database comes back); -errno.
+ * object or makes one; with a reference. Does not read the file: ret_new tells that
+ * catalog_begin() is to follow. 0; 1: the config excludes it (no database comes
+ * back); -errno.
  */
+int catalog_add(struct catalog *catalog, const char *name, bool *ret_new, struct database **ret_db,
+		struct error *err) MUST_CHECK;
+
+/*
+ * Captures the content of a database that is new: blocks to hash it, about a second a
+ * gigabyte, so nothing that others wait for may be held. It may be opened, renamed or
+ * removed meanwhile. 0; -ENOENT: it is not there under its name, as in the middle of a
+ * rename, and stays known unless this is the last try; another -errno: it is known no
+ * more.
+ */
+int catalog_begin(struct catalog *catalog, struct database *db, bool last_try,
+		  struct error *err) MUST_CHECK;
+
+/* Both, for a name that nobody renames or removes. As the two. */
 int catalog_adopt(struct catalog *catalog, const char *name, struct database **ret_db,
 		  struct error *err) MUST_CHECK;
 

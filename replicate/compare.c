@@ -173,7 +173,7 @@ static int compare(struct database *db, bool main_only, struct error *err)
 	view.main_only = main_only;
 	database_forget_written(db);
 	r = 1;
-	for (int i = 0; i < ATTEMPTS && r == 1; i++) {
+	for (int i = 0; i < ATTEMPTS && r == 1 && !database_must_give_way(db); i++) {
 		r = view_take(&view, err);
 		if (r == 0)
 			r = log_view(&view, err);

@@ -131,6 +131,8 @@ static bool main_holds_position(const struct database *db)
 	for (uint32_t pgno = 1; pgno <= extent.n_pages; pgno++) {
 		if (pgno == page_lock_number(extent.page_size))
 			continue;
+		if (database_must_give_way(db))
+			return false;
 		if (database_read_main(db, extent.page_size, pgno, page, &ignored) < 0 ||
 		    page_hash(pgno, page, extent.page_size) != hashfile_get(&db->hashes, pgno))
 			return false;

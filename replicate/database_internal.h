@@ -54,6 +54,7 @@ struct database {
 	struct id id;
 	char *state_path; /* "db/<id>", below the state folder */
 	pthread_mutex_t mutex;
+	atomic_uint n_hurried; /* threads that wait for mutex while others wait for them */
 	char *name;
 	bool ended;  /* unlinked, or replaced by a rename */
 	bool loaded;
@@ -101,6 +102,23 @@ static inline bool database_in_use(const struct database *db)
 {
 	return db->n_open[DATABASE_MAIN] + db->n_open[DATABASE_WAL] + db->n_open[DATABASE_SHM] +
 		       db->n_open[DATABASE_JOURNAL] != 0;
+}
+
+/*
+ * Takes the mutex where others wait meanwhile, for the catalog's mutex or, in the
+ * kernel, for the folder: a comparison that is under way gives way to it.
+ */
+static inline void database_lock_hurried(struct database *db)
+{
+	atomic_fetch_add(&db->n_hurried, 1);
+	pthread_mutex_lock(&db->mutex);
+	atomic_fetch_sub(&db->n_hurried, 1);
+}
+
+/* Whether who holds the mutex is to let go of it soon, and do the rest another time. */
+static inline bool database_must_give_way(const struct database *db)
+{
+	return atomic_load(&db->n_hurried) != 0;
 }
 
 /*

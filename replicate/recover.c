@@ -7,6 +7,7 @@
 #include "replicate/recover_forward.h"
 
 #include <errno.h>
+#include <sched.h>
 
 /*
  * Bringing log and content together while nobody has the database open:
@@ -97,7 +98,7 @@ static bool untouched(struct database *db)
 	       memcmp(&now, &before, sizeof(now)) == 0;
 }
 
-/* evidence: of the clean stop before; NULL = there was none. */
+/* evidence: of the clean stop before; NULL = there was none. 1: it had to give way. */
 static int reconcile(struct database *db, const struct evidence *evidence, struct error *err)
 {
 	bool lost_tail = !database_options(db)->same_boot && evidence == NULL;
@@ -114,6 +115,8 @@ static int reconcile(struct database *db, const struct evidence *evidence, struc
 		r = capture_catch_up(db, err);
 	if (r >= 0)
 		r = compare_all(db, err);
+	if (r > 0 && database_must_give_way(db))
+		return 1;
 	if (r > 0) {
 		error_set(err, EAGAIN, "a rollback journal waits to be played back; captured %s",
 			  "when the database has been opened");
@@ -130,7 +133,8 @@ static int reconcile(struct database *db, const struct evidence *evidence, struc
 	return r < 0 ? r : database_remember_evidence(db, err);
 }
 
-int recover_database(struct database *db, struct error *err)
+/* 1: it had to give way, and is to be done again. */
+static int recover(struct database *db, struct error *err)
 {
 	struct evidence evidence;
 	bool clean;
@@ -138,7 +142,7 @@ int recover_database(struct database *db, struct error *err)
 
 	LOCK_SCOPE(&db->mutex);
 	/* Who was faster to open a database that is just being adopted has done it. */
-	if (database_in_use(db))
+	if (db->ended || database_in_use(db))
 		return 0;
 	r = database_load(db, err);
 	if (r < 0)
@@ -153,5 +157,14 @@ int recover_database(struct database *db, struct error *err)
 			r = reconcile(db, clean ? &evidence : NULL, err);
 	}
 	database_unload(db);
-	return r < 0 ? error_wrap(err, "%s", db->name) : 0;
+	return r < 0 ? error_wrap(err, "%s", db->name) : r;
+}
+
+int recover_database(struct database *db, struct error *err)
+{
+	int r;
+
+	while ((r = recover(db, err)) == 1)
+		sched_yield();
+	return r;
 }

@@ -95,7 +95,7 @@ static int set_n_pages(struct view *view, uint32_t n_pages, struct error *err)
 
 /*
  * Hashes the database file. With a WAL the size is only known at the end, so all
- * that the file has is hashed.
+ * that the file has is hashed. 1: it had to give way.
  */
 static int hash_main(struct view *view, struct error *err)
 {
@@ -112,7 +112,11 @@ static int hash_main(struct view *view, struct error *err)
 	for (uint64_t at = 1; at <= n_pages; at += step) {
 		uint32_t first = (uint32_t)at;
 		uint32_t n = MIN(step, n_pages - first + 1);
-		ssize_t got = file_pread(view->db->main_fd, buffer, (size_t)n * page_size,
+		ssize_t got;
+
+		if (database_must_give_way(view->db))
+			return 1;
+		got = file_pread(view->db->main_fd, buffer, (size_t)n * page_size,
 					 (off_t)(first - 1) * page_size);
 
 		if (got < 0)
@@ -185,7 +189,7 @@ static int take_main(struct view *view, struct error *err)
 	view->target = 0;
 	if (r == 0)
 		r = hash_main(view, err);
-	return r < 0 ? r : set_n_pages(view, n_pages, err);
+	return r != 0 ? r : set_n_pages(view, n_pages, err);
 }
 
 /* Looks how far the WAL goes now. Whatever went past the capture is in the view. */
@@ -213,7 +217,7 @@ static int take_once(struct view *view, struct error *err)
 	r = main_extent(view, err);
 	if (r == 0)
 		r = hash_main(view, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	r = look(view, err);
 	if (r < 0)
@@ -233,7 +237,7 @@ int view_take(struct view *view, struct error *err)
 	int r = 1;
 
 	database_open_wal(view->db);
-	for (int i = 0; i < ATTEMPTS && r == 1; i++)
+	for (int i = 0; i < ATTEMPTS && r == 1 && !database_must_give_way(view->db); i++)
 		r = view->main_only ? take_main(view, err) : take_once(view, err);
 	return r;
 }

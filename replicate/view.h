@@ -33,7 +33,10 @@ struct view {
 int view_init(struct view *view, struct database *db, struct error *err) MUST_CHECK;
 void view_done(struct view *view);
 
-/* Takes the view, about a second a gigabyte. 0; 1 = it keeps moving; -errno. */
+/*
+ * Takes the view, about a second a gigabyte. 0; 1 = it keeps moving, or others must not
+ * wait so long (database_lock_hurried()); -errno.
+ */
 int view_take(struct view *view, struct error *err) MUST_CHECK;
 
 /* Reads page pgno into view->page. 0; 1 = it is another than was hashed; -errno. */

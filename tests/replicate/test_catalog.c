@@ -380,6 +380,72 @@ static void adopted_by_many_at_once_it_is_one(void **state)
 	expect_names(f, true, "a.db ");
 }
 
+/* Renames a.db, with a comparison of it under way: that has to give way to it. */
+static void *rename_hurried(void *arg)
+{
+	struct engine *f = arg;
+	struct database *db = catalog_find(f->catalog, "a.db");
+
+	for (int i = 0; i < 1000; i++)
+		sched_yield();
+	assert_int_equal(renameat(f->root_fd, "a.db", f->root_fd, "b.db"), 0);
+	catalog_renamed(f->catalog, "a.db", "b.db");
+	atomic_fetch_sub(&db->n_hurried, 1);
+	database_unref(db);
+	return NULL;
+}
+
+static void a_rename_does_not_wait_for_a_comparison(void **state)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct engine *f = *state;
+	struct database *db;
+	pthread_t thread;
+	bool is_new;
+
+	put_file(f, "a.db", "SQLite format 3", 16);
+	assert_int_equal(catalog_add(f->catalog, "a.db", &is_new, &db, &err), 0);
+	assert_true(is_new);
+	/* For as long as the rename takes, as if it waited for the mutex all the while. */
+	atomic_fetch_add(&db->n_hurried, 1);
+	assert_int_equal(pthread_create(&thread, NULL, rename_hurried, f), 0);
+	assert_int_equal(catalog_begin(f->catalog, db, false, &err), 0);
+	char *name CLEANUP_FREE = database_name(db);
+	assert_string_equal(name, "b.db");
+	assert_int_not_equal(database_position(db, NULL, NULL).generation, 0);
+	pthread_join(thread, NULL);
+	database_unref(db);
+	assert_int_equal(catalog_add(f->catalog, "b.db", &is_new, &db, &err), 0);
+	assert_false(is_new);
+	database_unref(db);
+}
+
+/* What is not there may be in the middle of a rename; what is gone for good is forgotten. */
+static void a_new_database_that_is_not_there(void **state)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct engine *f = *state;
+	struct database *db;
+	bool is_new;
+
+	put_file(f, "a.db", "SQLite format 3", 16);
+	assert_int_equal(catalog_add(f->catalog, "a.db", &is_new, &db, &err), 0);
+	assert_int_equal(renameat(f->root_fd, "a.db", f->root_fd, "b.db"), 0);
+	assert_int_equal(catalog_begin(f->catalog, db, false, &err), -ENOENT);
+	error_done(&err);
+	expect_names(f, true, "a.db ");
+	catalog_renamed(f->catalog, "a.db", "b.db");
+	assert_int_equal(catalog_begin(f->catalog, db, true, &err), 0);
+	expect_names(f, true, "b.db ");
+	database_unref(db);
+	put_file(f, "c.db", "SQLite format 3", 16);
+	assert_int_equal(catalog_add(f->catalog, "c.db", &is_new, &db, &err), 0);
+	assert_int_equal(unlinkat(f->root_fd, "c.db", 0), 0);
+	assert_int_equal(catalog_begin(f->catalog, db, true, &err), -ENOENT);
+	database_unref(db);
+	expect_names(f, true, "b.db ");
+}
+
 static void many_names_are_all_found(void **state)
 {
 	struct engine *f = *state;
@@ -484,6 +550,8 @@ int main(void)
 		TEST(only_databases_are_found_in_a_folder),
 		TEST(adopted_by_many_at_once_it_is_one),
 		TEST(opened_while_it_is_adopted),
+		TEST(a_rename_does_not_wait_for_a_comparison),
+		TEST(a_new_database_that_is_not_there),
 		TEST(many_names_are_all_found),
 	};
 
