@@ -15,8 +15,8 @@
  *   handle->mutex      of a folder's stream
  *   node->open_mutex   a companion's before its database's
  *   names              shared by whoever hands a name to the catalog, held
- *			exclusively around a rename; readers go first, since an
- *			adoption holds it for as long as hashing takes
+ *			exclusively around a rename; never while a database is
+ *			hashed, for renames hold up their folder in the kernel
  *   the engine's       catalog, database, log
  *   nodes.tree         shared for opening a path and for removing a name,
  *			exclusive for a rename
