@@ -27,6 +27,42 @@ static int catch_up_making_room(struct database *db, struct error *err)
 	return r;
 }
 
+/* Whether what a captured frame holds is in X, unless a later one of its page counts. */
+static bool frame_in_main(const struct database *db, uint32_t frame, uint8_t *page)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	uint32_t page_size = db->tail.page_size;
+	uint8_t head[WAL_FRAME_HEADER_LEN];
+	const struct walmap_entry *entry;
+	uint32_t pgno;
+
+	if (wal_tail_read_head(&db->tail, frame, head, &ignored) != 0)
+		return false;
+	pgno = wal_frame_parse(head).pgno;
+	entry = walmap_find(&db->tail.map, pgno);
+	if (entry == NULL || entry->frame != frame || pgno > db->log.extent.n_pages)
+		return true;
+	return database_read_main(db, page_size, pgno, page, &ignored) == 0 &&
+	       page_hash(pgno, page, page_size) == entry->hash;
+}
+
+/*
+ * Whether the last captured transaction is in X when a checkpoint truncates that,
+ * which has copied all that is published. Where that cannot be seen it may be of a
+ * client that died before it published it, or be newer than the checkpoint: then it
+ * may go with the WAL as if it had never been.
+ */
+static bool last_transaction_in_main(const struct database *db)
+{
+	const struct wal_span *end = &db->tail.now.end;
+	uint8_t *page CLEANUP_FREE = malloc(PAGE_SIZE_MAX);
+	uint32_t frame = end->first;
+
+	while (page != NULL && frame <= end->last && frame_in_main(db, frame, page))
+		frame++;
+	return frame > end->last;
+}
+
 /* The moment that precedes every restart of the WAL: all of it must be captured. */
 static int begin_main_truncate(struct database *db, struct error *err)
 {
@@ -49,6 +85,9 @@ static int begin_main_truncate(struct database *db, struct error *err)
 		db->tail.synced = false;
 	}
 	db->tail.now.announced = db->tail.now.captured;
+	if (db->tail.now.captured != 0 && !database_index_trusted(db) &&
+	    !last_transaction_in_main(db))
+		db->tail.now.announced = db->tail.now.end.first - 1;
 	return 0;
 }
 
@@ -277,7 +316,8 @@ static void end_wal_reset(struct database *db, enum database_barrier what)
 	db->wal_ends = false;
 	if (db->tail.now.captured != db->tail.now.announced || db->lost)
 		db->suspect = true;
-	db->lost = false;
+	/* One that is emptied goes on at once, and nobody opens it. */
+	db->lost = db->suspect && what == DATABASE_TRUNCATE;
 	wal_tail_reset(&db->tail);
 	if (what == DATABASE_UNLINK && db->tail.fd >= 0) {
 		close(db->tail.fd);

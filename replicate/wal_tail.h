@@ -19,7 +19,8 @@
  *
  * The engine is fed at barriers. A checkpoint announces itself by truncating the
  * database before any writer may restart the WAL; there everything published is
- * captured, and `announced` remembers it. A restart with captured != announced,
+ * captured, and `announced` remembers it, but for a transaction that is not known
+ * to be published and not in the database either. A restart with captured != announced,
  * a published end that went back, or a captured frame that changed means that
  * something went past us: TAIL_SUSPECT, and the caller compares all pages.
  */

@@ -525,13 +525,9 @@ static void a_commit_that_was_never_published_is_taken_back(void **state)
 	handmade_close(&made);
 }
 
-/*
- * Its author died before he published it, and the last client closes: the WAL is
- * removed, and nobody ever finds it.
- */
-static void a_commit_that_was_never_published_ends_with_the_wal(void **state)
+/* A WAL with five rows, and behind them what its author wrote and died before publishing. */
+static sqlite3 *with_a_dead_commit(struct engine *f)
 {
-	struct engine *f = *state;
 	sqlite3 *db = engine_db(f, "dead.db");
 	struct walfile wal = { .fd = -1 };
 	uint8_t bytes[WAL_FRAME_HEADER_LEN + PAGE_SIZE_MAX];
@@ -550,8 +546,43 @@ static void a_commit_that_was_never_published_ends_with_the_wal(void **state)
 		wal.n_frames++;
 	walfile_put(&wal, 2, 1, 2);
 	close(wal.fd);
-	sqlite3_close(db);
+	return db;
+}
+
+/* The last client closes: the WAL is removed, and nobody ever finds it. */
+static void a_commit_that_was_never_published_ends_with_the_wal(void **state)
+{
+	struct engine *f = *state;
+
+	sqlite3_close(with_a_dead_commit(f));
 	engine_expect(f, "dead.db", 7, 0);
+}
+
+/* It was taken for a commit; nobody goes over it before the WAL ends, by a checkpoint. */
+static void a_commit_that_was_never_published_is_not_checkpointed(void **state)
+{
+	static const char *const ends[] = {
+		NULL,
+		"PRAGMA wal_checkpoint(TRUNCATE)",
+		"PRAGMA wal_checkpoint(RESTART)",
+	};
+	struct engine *f = *state;
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		sqlite3 *db = with_a_dead_commit(f);
+
+		assert_int_equal(engine_catch_up(f, "dead.db"), 0);
+		if (ends[i] != NULL) {
+			engine_run(db, ends[i]);
+			engine_run(db, "INSERT INTO t VALUES(5)");
+			engine_expect(f, "dead.db", 0, i + 1);
+		}
+		sqlite3_close(db);
+		engine_expect(f, "dead.db", 0, i + 1);
+		db = engine_db(f, "dead.db");
+		engine_run(db, "DROP TABLE t");
+		sqlite3_close(db);
+	}
 }
 
 /* The page at 1 GiB is never written, logged or counted. */
@@ -708,6 +739,9 @@ int main(void)
 		TEST(a_page_cut_off_and_regrown_unwritten_is_its_newest_frame),
 		TEST(a_commit_that_was_never_published_is_taken_back),
 		TEST(a_commit_that_was_never_published_ends_with_the_wal),
+		cmocka_unit_test_setup_teardown(
+			a_commit_that_was_never_published_is_not_checkpointed,
+			engine_setup_unseen, engine_teardown),
 		TEST(a_database_grows_over_the_lock_page),
 		TEST(transactions_of_all_sizes_around_a_stretch),
 	};
