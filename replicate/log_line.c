@@ -59,7 +59,8 @@ static int read_generations(struct txlog *log, const struct buf *files,
 
 struct collect {
 	struct log_line *line;
-	struct buf steps; /* newest first */
+	struct buf steps;     /* newest first */
+	struct position leaf; /* where the last generation begins in the log */
 };
 
 static void collect_done(struct collect *collect)
@@ -88,6 +89,10 @@ static int collect_step(void *arg, const struct txlog_place *place,
 	if (newer != NULL && (newer->place.txid != place->txid + 1 ||
 			      newer->checksum_before != step.checksum_after))
 		return 1;
+	/* Without a record of its own the leaf is where it began, perhaps by a jump. */
+	if (newer == NULL && place->generation != collect->leaf.generation &&
+	    (place->txid != collect->leaf.txid || step.checksum_after != collect->leaf.checksum))
+		return 1;
 	if (buf_append(&collect->steps, &step, sizeof(step)) < 0)
 		return error_set(err, ENOMEM, "out of memory");
 	return 0;
@@ -103,15 +108,26 @@ static void turn_around(struct log_step *steps, size_t n)
 	}
 }
 
-/* The state that the first step builds on; without steps, the log's last one. */
-static void set_base(struct log_line *line, struct txlog *log, const struct buf *files)
+/* The oldest file of a generation that is in the log. */
+static const struct txlog_file *first_file(const struct buf *files, uint64_t generation)
+{
+	const struct txlog_file *items = (const struct txlog_file *)files->data;
+	size_t i = 0;
+
+	while (items[i].base.generation != generation)
+		i++;
+	return &items[i];
+}
+
+/* The state that the first step builds on; without steps, where leaf begins. */
+static void set_base(struct log_line *line, const struct txlog_file *leaf,
+		     const struct buf *files)
 {
 	const struct txlog_file *items = (const struct txlog_file *)files->data;
 	const struct log_step *first = line->steps;
 
 	if (line->n_steps == 0) {
-		line->base.position =
-			txlog_position(log, &line->base.extent, &line->base.time_us);
+		line->base = (struct point){ leaf->base, leaf->extent, leaf->base_time_us };
 		return;
 	}
 	line->base = (struct point){
@@ -131,6 +147,7 @@ int log_line_init(struct log_line *line, struct txlog *log, uint64_t leaf, struc
 	struct collect collect CLEANUP(collect_done) = { .line = line };
 	struct manifest known CLEANUP(manifest_done) = { 0 };
 	struct buf files CLEANUP_BUF = { 0 };
+	const struct txlog_file *first = NULL;
 	int r;
 
 	*line = (struct log_line){ 0 };
@@ -139,11 +156,14 @@ int log_line_init(struct log_line *line, struct txlog *log, uint64_t leaf, struc
 		r = read_generations(log, &files, &known, err);
 	if (r == 0 && known.n_generations == 0)
 		r = error_set(err, ENOENT, "the transaction log is empty");
+	if (r == 0 && leaf == 0)
+		leaf = known.generations[known.n_generations - 1].generation;
 	if (r == 0)
-		r = lineage_init(&line->lineage, known.generations, known.n_generations,
-				 leaf != 0 ? leaf :
-					     known.generations[known.n_generations - 1].generation,
-				 err);
+		r = lineage_init(&line->lineage, known.generations, known.n_generations, leaf, err);
+	if (r == 0) {
+		first = first_file(&files, leaf);
+		collect.leaf = first->base;
+	}
 	if (r == 0)
 		r = txlog_each_backward(log, collect_step, &collect, err);
 	if (r < 0) {
@@ -153,7 +173,7 @@ int log_line_init(struct log_line *line, struct txlog *log, uint64_t leaf, struc
 	line->n_steps = collect.steps.len / sizeof(*line->steps);
 	line->steps = (struct log_step *)TAKE(collect.steps.data);
 	turn_around(line->steps, line->n_steps);
-	set_base(line, log, &files);
+	set_base(line, first, &files);
 	return 0;
 }
 

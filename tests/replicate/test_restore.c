@@ -452,6 +452,92 @@ static void what_cannot_be_undone_is_said(void **state)
 	model_close(&model);
 }
 
+/* What the log of other came to is the present state of model's, in a generation of its own. */
+static struct model_copy jump(struct model *model, const struct model *other)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct model_copy copy = *model_now(other);
+	struct log_header head = {
+		.node_id = model->node_id,
+		.database_id = model->id,
+		.term = 1,
+		.parent = model_now(model)->point.position,
+		.base = copy.point.position,
+		.extent = copy.point.extent,
+		.time_us = copy.point.time_us,
+	};
+
+	head.base.txid = head.parent.txid + 1;
+	MODEL_CHECK(id_random_u64(&head.base.generation, &err), &err);
+	MODEL_CHECK(txlog_begin_generation(&model->log, &head, &err), &err);
+	copy.point.position = head.base;
+	return copy;
+}
+
+static int copy_given(void *arg, int fd, struct point *ret_point, struct error *err)
+{
+	const struct model_copy *copy = arg;
+
+	*ret_point = copy->point;
+	return file_pwrite(fd, copy->pages, extent_bytes(copy->point.extent), 0);
+}
+
+/* A generation that begins with a jump and has no record yet is not the one before. */
+static void a_jump_without_records_is_the_latest_state(void **state)
+{
+	struct unit_folder *folder = *state;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	int fd CLEANUP_FD = openat(folder->fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	struct restore_request request = { .target = latest };
+	struct restore_result result;
+	struct restore_live live = { .copy = copy_given };
+	struct model_copy now;
+	struct model other;
+	struct model model;
+
+	assert_int_equal(mkdirat(folder->fd, "log", 0700), 0);
+	assert_int_equal(mkdirat(folder->fd, "other", 0700), 0);
+	model_open(&model, folder->fd, "log", 5, 20000);
+	model_open(&other, folder->fd, "other", 6, 20000);
+	model_steps(&model, 5);
+	model_steps(&other, 8);
+	now = jump(&model, &other);
+	live.arg = &now;
+	/* Of it there is only the database itself. */
+	assert_true(restore_log_to_fd(&model.log, NULL, &request, fd, &result, &err) < 0);
+	MODEL_CHECK(restore_log_to_fd(&model.log, &live, &request, fd, &result, &err), &err);
+	assert_true(position_equal(&result.point.position, &now.point.position));
+	model_assert_file(&now, fd);
+	restore_result_done(&result);
+	/* What was before can be had by its generation. */
+	assert_from_log(&model, folder, &model.copies[5], false);
+	model_close(&other);
+	model_close(&model);
+}
+
+/* One without a record ends where it began, whatever came in those after it. */
+static void a_generation_without_records_ends_where_it_began(void **state)
+{
+	struct unit_folder *folder = *state;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	int fd CLEANUP_FD = openat(folder->fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	struct restore_request request = { .target = { .kind = RESTORE_TXID, .txid = 5 } };
+	struct restore_result result;
+	struct model model;
+	struct live arg = { .model = &model };
+	struct restore_live live = { copy_live, &arg };
+
+	assert_int_equal(mkdirat(folder->fd, "log", 0700), 0);
+	model_open(&model, folder->fd, "log", 5, 20000);
+	model_new_generation(&model, NULL);
+	model_steps(&model, 5);
+	for (size_t i = 0; i < 2; i++)
+		assert_from_log(&model, folder, &model.copies[i], true);
+	request.target.generation = model.copies[0].point.position.generation;
+	assert_true(restore_log_to_fd(&model.log, &live, &request, fd, &result, &err) < 0);
+	model_close(&model);
+}
+
 static void a_restore_by_time_takes_the_last_one_before(void **state)
 {
 	struct unit_folder *folder = *state;
@@ -806,6 +892,8 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(the_log_restores_every_transaction_of_every_branch),
 		UNIT_TEST_IN_FOLDER(without_its_beginning_the_log_is_rolled_back),
 		UNIT_TEST_IN_FOLDER(what_cannot_be_undone_is_said),
+		UNIT_TEST_IN_FOLDER(a_jump_without_records_is_the_latest_state),
+		UNIT_TEST_IN_FOLDER(a_generation_without_records_ends_where_it_began),
 		UNIT_TEST_IN_FOLDER(a_restore_by_time_takes_the_last_one_before),
 		UNIT_TEST_IN_FOLDER(what_is_there_is_replaced_only_by_force),
 		UNIT_TEST_IN_FOLDER(a_database_in_use_is_not_replaced),
