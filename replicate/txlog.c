@@ -225,6 +225,68 @@ static int load_files(struct txlog *log, struct txlog_state *state, struct error
 	return 0;
 }
 
+/* The last index point of file at or before record txid, else where its records begin. */
+static uint64_t index_point(struct txlog *log, const struct txlog_file *file, uint64_t txid)
+{
+	struct buf index CLEANUP_BUF = { 0 };
+	const struct txlog_index_entry *entries;
+	uint64_t offset = LOG_HEADER_LEN;
+
+	if (txlog_index_read(log, file, &index) < 0)
+		return offset;
+	entries = (const struct txlog_index_entry *)index.data;
+	for (size_t i = 0; i < index.len / sizeof(*entries) && entries[i].txid <= txid; i++)
+		offset = entries[i].offset;
+	return offset;
+}
+
+/*
+ * Where the record txid of file ends, if what follows it, in file too, cannot be read
+ * as records; else the end of file. One that the log went on from was the last of
+ * its generation, and what is behind was damaged or never whole.
+ */
+static uint64_t end_of_record(struct txlog *log, const struct txlog_file *file, uint64_t txid)
+{
+	int fd CLEANUP_FD = txlog_file_open(log, file, ".log", O_RDONLY);
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+	struct record_header header = { .txid = file->base.txid };
+	uint8_t bytes[RECORD_HEADER_LEN];
+	uint64_t offset = index_point(log, file, txid);
+	uint64_t end = header.txid == txid ? LOG_HEADER_LEN : 0;
+
+	while (offset < file->end) {
+		if (file_pread(fd, bytes, sizeof(bytes), (off_t)offset) != (ssize_t)sizeof(bytes) ||
+		    record_header_parse(bytes, &header, &ignored) != 0)
+			return end != 0 ? end : file->end;
+		offset += header.size;
+		if (header.txid == txid)
+			end = offset;
+	}
+	return file->end;
+}
+
+/* Leaves out what a generation's last file holds behind where the next one goes on. */
+static int cap_ends(struct txlog *log, struct error *err)
+{
+	for (size_t i = 0; i + 1 < log->n_files; i++) {
+		struct txlog_file *file = &log->files[i];
+		struct txlog_file next = log->files[i + 1];
+		struct log_header head;
+		int r;
+
+		if (next.base.generation == file->base.generation)
+			continue;
+		r = load_file(log, &next, &head, err);
+		if (r != 0)
+			return r < 0 ? r : error_set(err, EIO, "log file %08x was changed",
+						     next.number);
+		if (head.parent.generation == file->base.generation &&
+		    head.parent.txid >= file->base.txid)
+			file->end = end_of_record(log, file, head.parent.txid);
+	}
+	return 0;
+}
+
 #define SEARCH_LEN (1u << 20)
 
 static bool record_in(const uint8_t *bytes, size_t len, uint64_t txid)
@@ -405,6 +467,8 @@ static int open_log(struct txlog *log, int root_fd, const char *path, bool read_
 		r = list_files(log, err);
 	if (r == 0)
 		r = load_files(log, ret_state, err);
+	if (r == 0)
+		r = cap_ends(log, err);
 	if (r == 0 && log->n_files != 0)
 		r = scan_last(log, ret_state, err);
 	if (r < 0 && (r != -EBADMSG || !ret_state->damaged)) {

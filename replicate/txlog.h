@@ -239,7 +239,8 @@ struct txlog_place {
 /*
  * Calls fn for all published records, newest first, until fn returns non-zero,
  * which is returned. Only headers are read; whether one record continues the
- * other is for fn to judge by their checksums.
+ * other is for fn to judge by their checksums: those behind a damaged header, up to
+ * the next index point, are left out.
  */
 int txlog_each_backward(struct txlog *log, int (*fn)(void *arg, const struct txlog_place *place,
 						     const struct record_header *header,

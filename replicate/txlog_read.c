@@ -291,7 +291,11 @@ struct placed_header {
 typedef int each_fn(void *arg, const struct txlog_place *place, const struct record_header *header,
 		    struct error *err);
 
-/* One stretch between two index points, newest record first. */
+/*
+ * One stretch between two index points, newest record first. Behind damage no record
+ * is found: those before it are what there is, and fn sees by their checksums
+ * whether anything is missing.
+ */
 static int each_in_stretch(int fd, const struct txlog_file *file, uint64_t offset, uint64_t end,
 			   each_fn *fn, void *arg, struct error *err)
 {
@@ -299,6 +303,10 @@ static int each_in_stretch(int fd, const struct txlog_file *file, uint64_t offse
 	const struct placed_header *items;
 	int r = collect_places(fd, file, offset, end, &places, err);
 
+	if (r == -EBADMSG) {
+		error_done(err);
+		r = 0;
+	}
 	items = (const struct placed_header *)places.data;
 	for (size_t i = places.len / sizeof(*items); r == 0 && i-- > 0;)
 		r = fn(arg, &items[i].place, &items[i].header, err);

@@ -461,7 +461,7 @@ static struct model_copy jump(struct model *model, const struct model *other)
 		.node_id = model->node_id,
 		.database_id = model->id,
 		.term = 1,
-		.parent = model_now(model)->point.position,
+		.parent = txlog_position(&model->log, NULL, NULL),
 		.base = copy.point.position,
 		.extent = copy.point.extent,
 		.time_us = copy.point.time_us,
@@ -482,6 +482,21 @@ static int copy_given(void *arg, int fd, struct point *ret_point, struct error *
 	return file_pwrite(fd, copy->pages, extent_bytes(copy->point.extent), 0);
 }
 
+/* Fails unless the latest state, from the log and the live one, is now. */
+static void assert_from_now(struct model *model, struct unit_folder *folder, struct model_copy *now)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	int fd CLEANUP_FD = openat(folder->fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+	struct restore_request request = { .target = latest };
+	struct restore_live live = { copy_given, now };
+	struct restore_result result;
+
+	MODEL_CHECK(restore_log_to_fd(&model->log, &live, &request, fd, &result, &err), &err);
+	assert_true(position_equal(&result.point.position, &now->point.position));
+	model_assert_file(now, fd);
+	restore_result_done(&result);
+}
+
 /* A generation that begins with a jump and has no record yet is not the one before. */
 static void a_jump_without_records_is_the_latest_state(void **state)
 {
@@ -490,7 +505,6 @@ static void a_jump_without_records_is_the_latest_state(void **state)
 	int fd CLEANUP_FD = openat(folder->fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
 	struct restore_request request = { .target = latest };
 	struct restore_result result;
-	struct restore_live live = { .copy = copy_given };
 	struct model_copy now;
 	struct model other;
 	struct model model;
@@ -502,15 +516,69 @@ static void a_jump_without_records_is_the_latest_state(void **state)
 	model_steps(&model, 5);
 	model_steps(&other, 8);
 	now = jump(&model, &other);
-	live.arg = &now;
 	/* Of it there is only the database itself. */
 	assert_true(restore_log_to_fd(&model.log, NULL, &request, fd, &result, &err) < 0);
-	MODEL_CHECK(restore_log_to_fd(&model.log, &live, &request, fd, &result, &err), &err);
-	assert_true(position_equal(&result.point.position, &now.point.position));
-	model_assert_file(&now, fd);
-	restore_result_done(&result);
+	assert_from_now(&model, folder, &now);
 	/* What was before can be had by its generation. */
 	assert_from_log(&model, folder, &model.copies[5], false);
+	model_close(&other);
+	model_close(&model);
+}
+
+/* Flips a bit in the header of the record behind txid n. */
+static void damage_record(struct model *model, uint64_t n)
+{
+	const struct txlog_file *file = &model->log.files[model->log.n_files - 1];
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct txlog_reader reader;
+	char *path CLEANUP_FREE = NULL;
+	int fd CLEANUP_FD = -1;
+	uint8_t byte;
+	off_t at;
+
+	assert_int_equal(txlog_reader_open(&reader, &model->log, &model->copies[n].point.position,
+					   &err), 0);
+	assert_int_equal(txlog_reader_next(&reader, &err), 0);
+	at = (off_t)(reader.offset - RECORD_HEADER_LEN) + 20;
+	txlog_reader_close(&reader);
+	assert_true(asprintf(&path, "%s/%08x-%016llx.log", model->log.path, file->number,
+			     (unsigned long long)file->base.generation) > 0);
+	fd = openat(model->log.root_fd, path, O_RDWR);
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+}
+
+/* The log went on behind it, in a generation that begins with a jump. */
+static void a_damaged_record_costs_what_was_behind_it(void **state)
+{
+	struct unit_folder *folder = *state;
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct txlog_state found;
+	struct model_copy now;
+	struct model other;
+	struct model model;
+
+	assert_int_equal(mkdirat(folder->fd, "log", 0700), 0);
+	assert_int_equal(mkdirat(folder->fd, "other", 0700), 0);
+	model_open(&model, folder->fd, "log", 5, 1 << 20);
+	model_open(&other, folder->fd, "other", 6, 1 << 20);
+	model_steps(&model, 20);
+	model_steps(&other, 8);
+	damage_record(&model, 12);
+	for (int opened = 0; opened < 2; opened++) {
+		txlog_close(&model.log);
+		MODEL_CHECK(txlog_open(&model.log, folder->fd, "log", 1 << 20, &found, &err), &err);
+		if (opened == 0) {
+			assert_true(found.damaged);
+			error_done(&err);
+			assert_int_equal(txlog_position(&model.log, NULL, NULL).txid, 12);
+			now = jump(&model, &other);
+		}
+		for (size_t i = 0; i <= 12; i += 3)
+			assert_from_log(&model, folder, &model.copies[i], false);
+	}
+	assert_from_now(&model, folder, &now);
 	model_close(&other);
 	model_close(&model);
 }
@@ -893,6 +961,7 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(without_its_beginning_the_log_is_rolled_back),
 		UNIT_TEST_IN_FOLDER(what_cannot_be_undone_is_said),
 		UNIT_TEST_IN_FOLDER(a_jump_without_records_is_the_latest_state),
+		UNIT_TEST_IN_FOLDER(a_damaged_record_costs_what_was_behind_it),
 		UNIT_TEST_IN_FOLDER(a_generation_without_records_ends_where_it_began),
 		UNIT_TEST_IN_FOLDER(a_restore_by_time_takes_the_last_one_before),
 		UNIT_TEST_IN_FOLDER(what_is_there_is_replaced_only_by_force),
