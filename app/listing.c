@@ -73,6 +73,8 @@ static int list_log(const struct source *source, const struct source_database *d
 	r = txlog_open_read_only(&log, source->state.fd, path, &state, err);
 	if (r < 0)
 		return error_wrap(err, "%s", database->name);
+	if (state.shortened && !state.damaged)
+		error_done(err); /* what it still holds is what there is */
 	if (!state.fresh && !state.damaged)
 		r = log_line_init(&line, &log, 0, err);
 	else if (state.damaged)

@@ -101,6 +101,8 @@ static int open_log(struct local *local, struct error *err)
 	local->log_open = r == 0;
 	if (r == 0 && state.damaged)
 		return -err->code;
+	if (r == 0 && state.shortened)
+		error_done(err); /* what it still holds can be had */
 	if (r == 0 && state.fresh)
 		return error_set(err, ENOENT, "%s has not been captured yet",
 				 local->database.name);

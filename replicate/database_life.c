@@ -80,9 +80,10 @@ int database_new(struct catalog *catalog, const struct id *id, const char *name,
 		database_free(db);
 		return r;
 	}
-	if (state.damaged) {
-		log_error("database=%s %s; the log goes on in a new generation, the damaged %s",
-			  name, error_what(err), "file is kept");
+	if (state.damaged || state.shortened) {
+		log_error("database=%s %s; %s, the damaged file is kept", name, error_what(err),
+			  state.damaged ? "the log goes on in a new generation" :
+					  "what its log holds begins behind that");
 		database_set_trouble(db, err);
 		error_done(err);
 	}

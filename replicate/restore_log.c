@@ -235,6 +235,7 @@ static int refresh(struct log_restore *restore, struct error *err)
 		r = txlog_open_read_only(log, root_fd, path, &state, err);
 		if (r < 0)
 			return r;
+		error_done(err); /* of damage, which was known before */
 	}
 	log_line_done(&restore->target);
 	log_line_done(&restore->live);

@@ -180,6 +180,17 @@ static int list_files(struct txlog *log, struct error *err)
 	return 0;
 }
 
+/* Keeps a file whose header is damaged under a name of which the log knows nothing. */
+static void set_aside(struct txlog *log, const struct txlog_file *file)
+{
+	char *from CLEANUP_FREE = file_path(log, file, ".log");
+	char *to CLEANUP_FREE = file_path(log, file, ".log.damaged");
+
+	if (from == NULL || to == NULL || renameat(log->root_fd, from, log->root_fd, to) < 0)
+		return; /* another one then stands in front of what follows, and is damaged */
+	remove_one(log, file, ".idx");
+}
+
 static void drop_files(struct txlog *log, size_t first, size_t n)
 {
 	memmove(&log->files[first], &log->files[first + n],
@@ -190,8 +201,9 @@ static void drop_files(struct txlog *log, size_t first, size_t n)
 /*
  * Loads all files. A last one that a crash left without a header goes away. With
  * a damaged header a file, and what stands before it, cannot be read in one go
- * with what follows: the log then begins behind it, or, when it is the last
- * file, ends before it. It is left alone.
+ * with what follows: the log then begins behind it, shortened, or, when it is the
+ * last file, ends before it, damaged. The last one is set aside, since the log goes on
+ * from what stands before it; no other one is touched.
  */
 static int load_files(struct txlog *log, struct txlog_state *state, struct error *err)
 {
@@ -215,7 +227,9 @@ static int load_files(struct txlog *log, struct txlog_state *state, struct error
 			if (r > 0)
 				error_set(err, EBADMSG, "log file %08x has no header",
 					  log->files[i].number);
-			state->damaged = true;
+			*(last ? &state->damaged : &state->shortened) = true;
+			if (last && !log->read_only)
+				set_aside(log, &log->files[i]);
 			drop_files(log, last ? i : 0, last ? 1 : i + 1);
 			i = last ? i : 0;
 		} else {

@@ -82,7 +82,8 @@ struct txlog {
 struct txlog_state {
 	bool fresh;	    /* no log was there: call txlog_begin_generation() */
 	uint64_t torn;	    /* bytes of an unfinished record cut off at the end */
-	bool damaged;	    /* a record in the last file, or a file's header; see err */
+	bool damaged;	    /* a record in the last file, or its header; see err */
+	bool shortened;	    /* it begins behind a file whose header is damaged; see err */
 };
 
 /*
@@ -90,9 +91,10 @@ struct txlog_state {
  * last file is scanned from its last index point; an unfinished record at its
  * end is cut off. A damaged record with records behind it sets damaged (and err
  * says which): the log then ends before it, the file is left alone, and the
- * next record must begin a new generation. The same goes for a file whose header
- * is damaged; behind one that is not the last the log begins anew. root_fd must
- * outlive the log.
+ * next record must begin a new generation. The same goes for the last file when its
+ * header is damaged; it is renamed to .log.damaged. Of another one with such a header, and of those before it,
+ * nothing counts any more: the log is shortened (err says by which), and goes on as
+ * it did. root_fd must outlive the log.
  * 0 or -errno (-EPROTONOSUPPORT: written by a newer version).
  */
 int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_limit,

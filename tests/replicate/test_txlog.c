@@ -646,15 +646,26 @@ static void goes_on_in_a_new_generation_behind_damage(void **state)
 	buf_done(&bytes);
 }
 
+/* Goes on as the database does behind damage. */
+static void begin_behind_damage(struct txlog *log)
+{
+	struct log_header head = new_head(0xbb);
+
+	head.parent = txlog_position(log, NULL, NULL);
+	head.base.txid = head.parent.txid;
+	CHECK(txlog_begin_generation(log, &head, &check_err));
+}
+
 /* Damage in the header of file n of 3: what can be read goes on, nothing is deleted. */
 static void damaged_header(struct unit_folder *folder, size_t n)
 {
 	struct error err CLEANUP_ERROR = ERROR_INIT;
-	struct log_header head = new_head(0xbb);
 	struct buf bytes CLEANUP_BUF = { 0 };
 	struct position oldest;
+	struct position again;
 	struct txlog_state found;
 	struct txlog log;
+	uint64_t before;
 	char path[256];
 
 	new_log(&log, folder, 2000);
@@ -665,19 +676,29 @@ static void damaged_header(struct unit_folder *folder, size_t n)
 	bytes = read_path(path);
 	bytes.data[100] ^= 1;
 	write_path(path, bytes.data, bytes.len);
-	CHECK(txlog_open(&log, folder->fd, "log", NO_LIMIT, &found, &check_err));
-	assert_true(found.damaged);
-	head.parent = txlog_position(&log, NULL, NULL);
-	head.base.txid = head.parent.txid;
-	CHECK(txlog_begin_generation(&log, &head, &check_err));
+	assert_int_equal(txlog_open(&log, folder->fd, "log", NO_LIMIT, &found, &err), 0);
+	/* Its end is whole, unless that is what is damaged. */
+	assert_int_equal(found.damaged, n == 3);
+	assert_int_equal(found.shortened, n != 3);
+	assert_int_equal(log.new_generation, n == 3);
+	assert_non_null(err.what);
+	before = txlog_position(&log, NULL, NULL).txid;
+	if (found.damaged)
+		begin_behind_damage(&log);
 	put_records(&log, 5, 1);
 	oldest = txlog_oldest(&log, NULL);
 	assert_int_equal(read_all(&log, &oldest, NULL),
 			 txlog_position(&log, NULL, NULL).txid - oldest.txid);
 	txlog_close(&log);
+	strcat(path, n == 3 ? ".damaged" : "");
 	assert_int_equal(access(path, F_OK), 0);
+	error_done(&err);
 	assert_int_equal(txlog_open(&log, folder->fd, "log", NO_LIMIT, &found, &err), 0);
-	assert_int_equal(txlog_position(&log, NULL, NULL).txid, head.parent.txid + 5);
+	assert_int_equal(txlog_position(&log, NULL, NULL).txid, before + 5);
+	assert_false(found.damaged);
+	assert_int_equal(found.shortened, n != 3);
+	again = txlog_oldest(&log, NULL);
+	assert_true(position_equal(&again, &oldest));
 	txlog_close(&log);
 }
 
