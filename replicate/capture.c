@@ -152,6 +152,8 @@ static int capture_frames(struct database *db, uint32_t target, struct error *er
 
 	while (r == 0 && db->tail.now.captured < target)
 		r = capture_some(&batch, target, bytes, err);
+	if (r == 0)
+		txlog_unreserve(&db->log);
 	if (r != 0) {
 		/* The cache may be ahead of the position now. */
 		txlog_discard(&db->log);

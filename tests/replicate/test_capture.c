@@ -2,6 +2,7 @@
 #include "tests/replicate/engine.h"
 
 #include "replicate/database_internal.h"
+#include "replicate/gate.h"
 #include "tests/replicate/mount_vfs.h"
 #include "tests/replicate/walfile.h"
 
@@ -370,6 +371,27 @@ static void what_refuses_nothing_leaves_no_error(void **state)
 	engine_expect(f, "s.db", 0, 0);
 }
 
+/* Taken for what might have been a large commit, which was rolled back. */
+static void room_in_the_log_is_given_back(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "room.db");
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	struct database *database;
+
+	engine_run(db, "PRAGMA journal_mode=WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	database = catalog_find(f->catalog, "room.db");
+	assert_int_equal(engine_catch_up(f, "room.db"), 0);
+	assert_int_equal(gate_reserve(database, 60u << 20, &err), 0);
+	if (database->log.reserved < 60u << 20)
+		skip(); /* not on this file system */
+	engine_rows(db, 1, 100);
+	assert_int_equal(engine_catch_up(f, "room.db"), 0);
+	assert_true(database->log.reserved < 30u << 20);
+	database_unref(database);
+	sqlite3_close(db);
+}
+
 static void a_restart_that_a_comparison_sees_first_is_counted(void **state)
 {
 	struct engine *f = *state;
@@ -732,6 +754,7 @@ int main(void)
 		BOTH_ROADS(a_broken_chain_is_compared_where_the_index_is_not_seen),
 		BOTH_ROADS(a_broken_chain_that_was_checkpointed_is_cut_off_by_a_crash),
 		TEST(what_refuses_nothing_leaves_no_error),
+		TEST(room_in_the_log_is_given_back),
 		TEST(a_restart_that_a_comparison_sees_first_is_counted),
 		BOTH_ROADS(a_suspicion_outlives_a_full_disk),
 		BOTH_ROADS(a_wal_left_after_the_last_checkpoint_is_not_taken_in_again),
