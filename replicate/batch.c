@@ -223,8 +223,10 @@ static int add_transaction(struct batch *batch, uint32_t frame, const uint8_t *h
 		.mark = { db->tail.now.salt1, db->tail.now.salt2, frame, commit.sum.s0,
 			  commit.sum.s1 },
 	};
-	int r = hashfile_reserve(&db->hashes, commit.n_pages, err);
+	int r = database_check_size(db, commit.n_pages, frame, err);
 
+	if (r == 0)
+		r = hashfile_reserve(&db->hashes, commit.n_pages, err);
 	if (r < 0)
 		return r;
 	batch->pagelog.page_size = db->tail.page_size;

@@ -169,6 +169,13 @@ void database_open_wal(struct database *db);
 int database_read_main(const struct database *db, uint32_t page_size, uint32_t pgno, uint8_t *page,
 		       struct error *err) MUST_CHECK;
 /*
+ * Refuses a size, n_pages, that a commit in frame of the WAL cannot have given to
+ * the database: what SQLite adds without writing it is free, and every page that it
+ * wrote lists page_size / 4 such pages at most. 0 or -EBADMSG.
+ */
+int database_check_size(const struct database *db, uint32_t n_pages, uint32_t frame,
+			struct error *err) MUST_CHECK;
+/*
  * Opens what work on the database needs, unless it is loaded, and follows the WAL
  * from where the log has it. Sets suspect where the page hashes, or the WAL, are not
  * those of the log's end. Blocks for the reading of the WAL's frame headers. 0 or

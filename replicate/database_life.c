@@ -3,7 +3,9 @@
 #include "base/file.h"
 #include "replicate/catalog_internal.h"
 #include "replicate/companion.h"
+#include "replicate/database_evidence.h"
 #include "replicate/database_journal.h"
+#include "replicate/page.h"
 
 #include <errno.h>
 
@@ -120,6 +122,26 @@ int database_read_main(const struct database *db, uint32_t page_size, uint32_t p
 		return error_set_errno(err, (int)-n, "cannot read the database");
 	memset(page + n, 0, page_size - (size_t)n);
 	return 0;
+}
+
+/* As many frames more than there are may have made a database larger. */
+#define SPARE_FRAMES 16
+
+int database_check_size(const struct database *db, uint32_t n_pages, uint32_t frame,
+			struct error *err)
+{
+	uint32_t page_size = db->tail.page_size;
+	struct main_look look = { 0 };
+	uint64_t most;
+
+	if (!database_look_at_main(db, &look))
+		return error_set_errno(err, errno, "cannot stat %s", db->name);
+	most = MAX((uint64_t)db->log.extent.n_pages, look.size / page_size) +
+	       ((uint64_t)frame + SPARE_FRAMES) * (page_size / 4);
+	if (n_pages <= MIN(most, (uint64_t)PAGE_NUMBER_MAX))
+		return 0;
+	return error_set(err, EBADMSG, "its -wal says that it has %u pages, which cannot be",
+			 n_pages);
 }
 
 uint64_t database_page_hash(void *arg, uint32_t pgno)

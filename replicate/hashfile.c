@@ -31,10 +31,16 @@ enum {
 static int map_file(struct hashfile *file, int fd, uint64_t capacity, struct error *err)
 {
 	size_t len = HEAD_LEN + capacity * 8;
-	int r = posix_fallocate(fd, 0, (off_t)len);
+	struct stat before;
 	void *map;
+	int r;
 
+	if (fstat(fd, &before) < 0)
+		return error_set_errno(err, errno, "cannot stat the page hashes");
+	r = posix_fallocate(fd, 0, (off_t)len);
 	if (r != 0) {
+		/* It may have taken all there was. */
+		(void)!ftruncate(fd, before.st_size);
 		error_set_errno(err, r, "cannot reserve room for page hashes");
 		return error_room(err);
 	}

@@ -160,7 +160,11 @@ static int overlay_wal(struct view *view, struct error *err)
 	}
 	if (view->target == 0)
 		return 0;
-	return parsed.n_pages == 0 ? 1 : set_n_pages(view, parsed.n_pages, err);
+	if (parsed.n_pages == 0)
+		return 1;
+	if (database_check_size(view->db, parsed.n_pages, view->target, err) < 0)
+		return -err->code;
+	return set_n_pages(view, parsed.n_pages, err);
 }
 
 static int hash_frames(struct view *view, struct error *err)

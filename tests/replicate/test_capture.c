@@ -521,6 +521,31 @@ static void a_page_cut_off_and_regrown_unwritten_is_its_newest_frame(void **stat
 	handmade_close(&made);
 }
 
+/* Whoever writes a commit frame by hand may claim any size. */
+static void a_size_that_cannot_be_is_refused(void **state)
+{
+	static const uint32_t sizes[] = { 5000000, PAGE_NUMBER_MAX, UINT32_MAX };
+	struct engine *f = *state;
+	struct handmade made;
+	struct wal_sum sum;
+
+	handmade_open(&made, f, 4096, 4);
+	walfile_put(&made.wal, 1, 1, 4);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	sum = made.wal.sum;
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		walfile_put(&made.wal, 1, 2, sizes[i]);
+		assert_true(engine_catch_up(f, "made.db") < 0);
+		assert_true(made.db->hashes.capacity < 5000000);
+		expect_page(&made, 1, &(uint32_t){ 1 });
+		walfile_rewind(&made.wal, 1, sum);
+	}
+	walfile_put(&made.wal, 1, 3, 4);
+	assert_int_equal(engine_catch_up(f, "made.db"), 0);
+	expect_page(&made, 1, &(uint32_t){ 3 });
+	handmade_close(&made);
+}
+
 /* Its author died before he published it, and another client goes over it. */
 static void a_commit_that_was_never_published_is_taken_back(void **state)
 {
@@ -760,6 +785,7 @@ int main(void)
 		BOTH_ROADS(a_wal_left_after_the_last_checkpoint_is_not_taken_in_again),
 		BOTH_ROADS(with_a_full_log_the_wal_keeps_everything),
 		TEST(a_page_cut_off_and_regrown_unwritten_is_its_newest_frame),
+		TEST(a_size_that_cannot_be_is_refused),
 		TEST(a_commit_that_was_never_published_is_taken_back),
 		TEST(a_commit_that_was_never_published_ends_with_the_wal),
 		cmocka_unit_test_setup_teardown(
