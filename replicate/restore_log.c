@@ -37,9 +37,57 @@ static void log_restore_done(struct log_restore *restore)
 
 /* ----------------------------------------------------------------------- the target */
 
+/* The transaction of line that target means; 0 = line does not hold it. */
+static uint64_t find_on(const struct log_line *line, const struct restore_target *target)
+{
+	uint64_t txid = log_line_end(line);
+
+	if (target->kind == RESTORE_TXID)
+		return target->txid <= txid && target->txid >= line->base.position.txid ?
+			       target->txid : 0;
+	while (txid > line->base.position.txid && log_line_time(line, txid) > target->time_us)
+		txid--;
+	return log_line_time(line, txid) <= target->time_us ? txid : 0;
+}
+
+/*
+ * History may have jumped: the newest other generation of the log whose line holds
+ * target, and the transaction there. Whether there is one.
+ */
+static bool find_elsewhere(const struct log_restore *restore, uint64_t *ret_generation,
+			   uint64_t *ret_txid)
+{
+	struct txlog *log = restore->log;
+	struct buf files CLEANUP_BUF = { 0 };
+	const struct txlog_file *items;
+	int r;
+
+	pthread_mutex_lock(&log->mutex);
+	r = buf_append(&files, log->files, log->n_files * sizeof(*log->files));
+	pthread_mutex_unlock(&log->mutex);
+	items = (const struct txlog_file *)files.data;
+	*ret_txid = 0;
+	for (size_t i = files.len / sizeof(*items); r == 0 && *ret_txid == 0 && i-- > 0;) {
+		CLEANUP_ERROR struct error ignored = ERROR_INIT;
+		struct log_line line;
+
+		*ret_generation = items[i].base.generation;
+		if (i + 1 < files.len / sizeof(*items) &&
+		    items[i + 1].base.generation == *ret_generation)
+			continue;
+		if (log_line_init(&line, log, *ret_generation, &ignored) < 0)
+			continue;
+		*ret_txid = find_on(&line, &restore->request->target);
+		log_line_done(&line);
+	}
+	return *ret_txid != 0;
+}
+
 static int not_held(const struct log_restore *restore, struct error *err)
 {
 	const struct log_line *line = &restore->target;
+	uint64_t generation;
+	uint64_t txid;
 	char first[CLOCK_TEXT_SIZE];
 	char last[CLOCK_TEXT_SIZE];
 
@@ -48,6 +96,10 @@ static int not_held(const struct log_restore *restore, struct error *err)
 	error_set(err, ENOENT, "the transaction log does not hold that moment");
 	error_why(err, "it reaches from transaction %" PRIu64 " (%s) to %" PRIu64 " (%s)",
 		  line->base.position.txid, first, log_line_end(line), last);
+	if (restore->request->target.generation == 0 &&
+	    find_elsewhere(restore, &generation, &txid))
+		return error_fix(err, "history before it jumped is there as --txid "
+				 "%016" PRIx64 ":%" PRIu64, generation, txid);
 	return error_fix(err, "choose a moment in between, or restore from a backend");
 }
 

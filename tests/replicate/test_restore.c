@@ -549,6 +549,45 @@ static void damage_record(struct model *model, uint64_t n)
 	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 }
 
+/* What is on no line that ends in the newest generation can be had by its own. */
+static void what_was_before_a_jump_is_named(void **state)
+{
+	struct unit_folder *folder = *state;
+	struct restore_request request;
+	struct model_copy now;
+	struct model other;
+	struct model model;
+	char expected[64];
+
+	assert_int_equal(mkdirat(folder->fd, "log", 0700), 0);
+	assert_int_equal(mkdirat(folder->fd, "other", 0700), 0);
+	model_open(&model, folder->fd, "log", 5, 20000);
+	model_open(&other, folder->fd, "other", 6, 20000);
+	model_steps(&model, 5);
+	model_steps(&other, 8);
+	now = jump(&model, &other);
+	snprintf(expected, sizeof(expected), "--txid %016llx:3",
+		 (unsigned long long)model.copies[3].point.position.generation);
+	for (int by_time = 0; by_time < 2; by_time++) {
+		struct error err CLEANUP_ERROR = ERROR_INIT;
+		int fd CLEANUP_FD = openat(folder->fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+		struct restore_live live = { copy_given, &now };
+		struct restore_result result;
+
+		request = (struct restore_request){ .target = {
+			.kind = by_time ? RESTORE_TIME : RESTORE_TXID,
+			.txid = 3,
+			.time_us = model.copies[3].point.time_us,
+		} };
+		assert_int_equal(restore_log_to_fd(&model.log, &live, &request, fd, &result, &err),
+				 -ENOENT);
+		if (by_time == 0 || model.copies[4].point.time_us != request.target.time_us)
+			assert_non_null(strstr(err.fix, expected));
+	}
+	model_close(&other);
+	model_close(&model);
+}
+
 /* The log went on behind it, in a generation that begins with a jump. */
 static void a_damaged_record_costs_what_was_behind_it(void **state)
 {
@@ -961,6 +1000,7 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(without_its_beginning_the_log_is_rolled_back),
 		UNIT_TEST_IN_FOLDER(what_cannot_be_undone_is_said),
 		UNIT_TEST_IN_FOLDER(a_jump_without_records_is_the_latest_state),
+		UNIT_TEST_IN_FOLDER(what_was_before_a_jump_is_named),
 		UNIT_TEST_IN_FOLDER(a_damaged_record_costs_what_was_behind_it),
 		UNIT_TEST_IN_FOLDER(a_generation_without_records_ends_where_it_began),
 		UNIT_TEST_IN_FOLDER(a_restore_by_time_takes_the_last_one_before),
