@@ -14,6 +14,7 @@
 #define LOOK_MS 1	 /* between two looks at a busy database */
 #define IDLE_LOOK_MS 1000 /* between two looks at an idle one */
 #define RETAIN_MS 30000
+#define REST_SHARE 4	 /* times as long as it took is rested after a LOOK_SUMMED */
 
 int tailer_init(struct tailer *tailer, struct catalog *catalog, struct error *err)
 {
@@ -117,6 +118,7 @@ static void add_watch(struct tailer *tailer, struct database *db, int wal_fd)
 
 enum look {
 	LOOK_STILL,
+	LOOK_SUMMED, /* likewise, by the sums of what has not been committed yet */
 	LOOK_MOVED,
 	LOOK_FAILED, /* it is in trouble, and status says so */
 };
@@ -139,7 +141,9 @@ static enum look look(struct tailer *tailer, struct database *db, bool arm)
 	}
 	if (capture_catch_up(db, &err) < 0)
 		return LOOK_FAILED;
-	return db->log.position.txid != before ? LOOK_MOVED : LOOK_STILL;
+	if (db->log.position.txid != before)
+		return LOOK_MOVED;
+	return database_index_trusted(db) ? LOOK_STILL : LOOK_SUMMED;
 }
 
 /*
@@ -165,6 +169,7 @@ static bool is_due(struct database *db, int64_t now_ms, bool *ret_arm)
 /* Whether db is busy. */
 static bool look_if_due(struct tailer *tailer, struct database *db, int64_t now_ms)
 {
+	int64_t took_ms;
 	enum look found;
 	bool hot;
 	bool arm;
@@ -176,11 +181,16 @@ static bool look_if_due(struct tailer *tailer, struct database *db, int64_t now_
 	pthread_mutex_unlock(&tailer->mutex);
 	if (!due)
 		return hot;
+	now_ms = clock_mono_ms();
 	found = look(tailer, db, arm);
-	if (found == LOOK_STILL)
+	took_ms = clock_mono_ms() - now_ms;
+	if (found == LOOK_STILL || (found == LOOK_SUMMED && took_ms <= LOOK_MS))
 		return hot;
 	pthread_mutex_lock(&tailer->mutex);
-	if (found == LOOK_MOVED) {
+	if (found == LOOK_SUMMED) {
+		/* A transaction that grows is summed at each look, and its writer waits. */
+		db->resting_until_ms = clock_mono_ms() + MIN(REST_SHARE * took_ms, IDLE_LOOK_MS);
+	} else if (found == LOOK_MOVED) {
 		db->hot_until_ms = now_ms + HOT_MS;
 		/* While busy the watch would only cost the writers. */
 		remove_watch(tailer, db);
