@@ -221,8 +221,9 @@ enum ended {
 
 /*
  * Undoes what was set up. Drains when the session ended by an unmount, and leaves
- * clean marks where nobody can have files of the mount open. Commands are answered until all is drained, and look at
- * everything: nothing is freed before the last of them.
+ * clean marks where nobody can have files of the mount open. Commands are answered
+ * until all is drained, and look at everything: nothing is freed before the last of
+ * them.
  */
 static void shut_down(struct daemon *daemon, enum ended ended)
 {

@@ -224,6 +224,7 @@ void tailer_add(struct database *db);
 void tailer_remove(struct database *db);
 void tailer_ring(struct database *db);
 void tailer_sync_log(struct database *db); /* soon, by the log syncer */
-bool tailer_make_room(struct database *db); /* applies the log's retention now; whether that freed any */
+/* Applies the log's retention now; whether that freed any. */
+bool tailer_make_room(struct database *db);
 
 #endif

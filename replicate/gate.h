@@ -14,8 +14,8 @@
  */
 
 /*
- * Before len bytes at off of the -wal of db, which is loaded, are written: takes room in the log when they
- * may complete a commit. 0 or -ENOSPC.
+ * Before len bytes at off of the -wal of db, which is loaded, are written: takes room
+ * in the log when they may complete a commit. 0 or -ENOSPC.
  */
 int gate_wal_write(struct database *db, uint64_t off, uint64_t len, struct error *err) MUST_CHECK;
 

@@ -92,9 +92,9 @@ struct txlog_state {
  * end is cut off. A damaged record with records behind it sets damaged (and err
  * says which): the log then ends before it, the file is left alone, and the
  * next record must begin a new generation. The same goes for the last file when its
- * header is damaged; it is renamed to .log.damaged. Of another one with such a header, and of those before it,
- * nothing counts any more: the log is shortened (err says by which), and goes on as
- * it did. root_fd must outlive the log.
+ * header is damaged; it is renamed to .log.damaged. Of another one with such a
+ * header, and of those before it, nothing counts any more: the log is shortened (err
+ * says by which), and goes on as it did. root_fd must outlive the log.
  * 0 or -errno (-EPROTONOSUPPORT: written by a newer version).
  */
 int txlog_open(struct txlog *log, int root_fd, const char *path, uint64_t file_limit,
