@@ -23,17 +23,6 @@ static int read_head(struct txlog *log, const struct txlog_file *file, struct lo
 	return log_header_parse(bytes, ret_head, err);
 }
 
-/* A copy of what the log has files of: it may be written meanwhile. */
-static int copy_files(struct txlog *log, struct buf *files, struct error *err)
-{
-	int r;
-
-	pthread_mutex_lock(&log->mutex);
-	r = buf_append(files, log->files, log->n_files * sizeof(*log->files));
-	pthread_mutex_unlock(&log->mutex);
-	return r < 0 ? error_set(err, ENOMEM, "out of memory") : 0;
-}
-
 /* The generations of the files, oldest first. */
 static int read_generations(struct txlog *log, const struct buf *files,
 			    struct manifest *ret_generations, struct error *err)
@@ -151,7 +140,7 @@ int log_line_init(struct log_line *line, struct txlog *log, uint64_t leaf, struc
 	int r;
 
 	*line = (struct log_line){ 0 };
-	r = copy_files(log, &files, err);
+	r = txlog_copy_files(log, &files, err);
 	if (r == 0)
 		r = read_generations(log, &files, &known, err);
 	if (r == 0 && known.n_generations == 0)

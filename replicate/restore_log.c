@@ -59,12 +59,10 @@ static bool find_elsewhere(const struct log_restore *restore, uint64_t *ret_gene
 {
 	struct txlog *log = restore->log;
 	struct buf files CLEANUP_BUF = { 0 };
+	CLEANUP_ERROR struct error no_memory = ERROR_INIT;
 	const struct txlog_file *items;
-	int r;
+	int r = txlog_copy_files(log, &files, &no_memory);
 
-	pthread_mutex_lock(&log->mutex);
-	r = buf_append(&files, log->files, log->n_files * sizeof(*log->files));
-	pthread_mutex_unlock(&log->mutex);
 	items = (const struct txlog_file *)files.data;
 	*ret_txid = 0;
 	for (size_t i = files.len / sizeof(*items); r == 0 && *ret_txid == 0 && i-- > 0;) {

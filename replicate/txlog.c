@@ -239,21 +239,6 @@ static int load_files(struct txlog *log, struct txlog_state *state, struct error
 	return 0;
 }
 
-/* The last index point of file at or before record txid, else where its records begin. */
-static uint64_t index_point(struct txlog *log, const struct txlog_file *file, uint64_t txid)
-{
-	struct buf index CLEANUP_BUF = { 0 };
-	const struct txlog_index_entry *entries;
-	uint64_t offset = LOG_HEADER_LEN;
-
-	if (txlog_index_read(log, file, &index) < 0)
-		return offset;
-	entries = (const struct txlog_index_entry *)index.data;
-	for (size_t i = 0; i < index.len / sizeof(*entries) && entries[i].txid <= txid; i++)
-		offset = entries[i].offset;
-	return offset;
-}
-
 /*
  * Where the record txid of file ends, if what follows it, in file too, cannot be read
  * as records; else the end of file. One that the log went on from was the last of
@@ -265,7 +250,7 @@ static uint64_t end_of_record(struct txlog *log, const struct txlog_file *file, 
 	CLEANUP_ERROR struct error ignored = ERROR_INIT;
 	struct record_header header = { .txid = file->base.txid };
 	uint8_t bytes[RECORD_HEADER_LEN];
-	uint64_t offset = index_point(log, file, txid);
+	uint64_t offset = txlog_index_point(log, file, txid);
 	uint64_t end = header.txid == txid ? LOG_HEADER_LEN : 0;
 
 	while (offset < file->end) {

@@ -180,6 +180,12 @@ struct position txlog_position(struct txlog *log, struct extent *ret_extent, int
 /* Bytes of all files together. */
 uint64_t txlog_size(struct txlog *log);
 
+/* How many of these bytes, without headers, are behind offset of file number. */
+uint64_t txlog_bytes_behind(struct txlog *log, uint32_t number, uint64_t offset);
+
+/* Appends a copy of the list of files, oldest first, to out: of struct txlog_file. 0, -ENOMEM. */
+int txlog_copy_files(struct txlog *log, struct buf *out, struct error *err) MUST_CHECK;
+
 /* The oldest position the log can begin from. */
 struct position txlog_oldest(struct txlog *log, int64_t *ret_time_us);
 

@@ -24,6 +24,9 @@ void txlog_file_remove(struct txlog *log, const struct txlog_file *file);
 /* Appends a file's valid index entries, in order, to out. 0 or -ENOMEM. */
 int txlog_index_read(struct txlog *log, const struct txlog_file *file, struct buf *out);
 
+/* The last index point of file at or before record txid, else where its records begin. */
+uint64_t txlog_index_point(struct txlog *log, const struct txlog_file *file, uint64_t txid);
+
 void txlog_index_format(const struct txlog_index_entry *entry, uint8_t *bytes);
 bool txlog_index_parse(const uint8_t *bytes, struct txlog_index_entry *ret_entry);
 

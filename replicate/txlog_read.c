@@ -91,8 +91,7 @@ static int open_file(struct txlog_reader *reader, const struct txlog_file *file,
 	return log_header_parse(bytes, &reader->head, err);
 }
 
-/* The last index point of file at or before the record behind txid. */
-static uint64_t find_offset(struct txlog *log, const struct txlog_file *file, uint64_t txid)
+uint64_t txlog_index_point(struct txlog *log, const struct txlog_file *file, uint64_t txid)
 {
 	struct buf index CLEANUP_BUF = { 0 };
 	const struct txlog_index_entry *entries;
@@ -101,9 +100,35 @@ static uint64_t find_offset(struct txlog *log, const struct txlog_file *file, ui
 	if (txlog_index_read(log, file, &index) < 0)
 		return offset;
 	entries = (const struct txlog_index_entry *)index.data;
-	for (size_t i = 0; i < index.len / sizeof(*entries) && entries[i].txid <= txid + 1; i++)
+	for (size_t i = 0; i < index.len / sizeof(*entries) && entries[i].txid <= txid; i++)
 		offset = entries[i].offset;
 	return offset;
+}
+
+int txlog_copy_files(struct txlog *log, struct buf *out, struct error *err)
+{
+	int r;
+
+	pthread_mutex_lock(&log->mutex);
+	r = buf_append(out, log->files, log->n_files * sizeof(*log->files));
+	pthread_mutex_unlock(&log->mutex);
+	return r < 0 ? error_set(err, ENOMEM, "out of memory") : 0;
+}
+
+uint64_t txlog_bytes_behind(struct txlog *log, uint32_t number, uint64_t offset)
+{
+	uint64_t bytes = 0;
+
+	LOCK_SCOPE(&log->mutex);
+	for (size_t i = 0; i < log->n_files; i++) {
+		const struct txlog_file *file = &log->files[i];
+
+		if (file->number > number)
+			bytes += file->end - LOG_HEADER_LEN;
+		else if (file->number == number && file->end > offset)
+			bytes += file->end - offset;
+	}
+	return bytes;
 }
 
 /* Copies the file that holds the place behind from; false when none does. */
@@ -163,7 +188,7 @@ int txlog_reader_open(struct txlog_reader *reader, struct txlog *log, const stru
 		return 1;
 	r = record_reader_init(&reader->records, &reader->source, err);
 	if (r == 0)
-		r = open_file(reader, &file, find_offset(log, &file, from->txid), err);
+		r = open_file(reader, &file, txlog_index_point(log, &file, from->txid + 1), err);
 	if (r == 0)
 		r = skip_to(reader, from, err);
 	reader->txid = from->txid;
@@ -339,13 +364,10 @@ int txlog_each_backward(struct txlog *log, each_fn *fn, void *arg, struct error 
 {
 	struct buf files CLEANUP_BUF = { 0 };
 	const struct txlog_file *items;
-	int r;
+	int r = txlog_copy_files(log, &files, err);
 
-	pthread_mutex_lock(&log->mutex);
-	r = buf_append(&files, log->files, log->n_files * sizeof(*log->files));
-	pthread_mutex_unlock(&log->mutex);
 	if (r < 0)
-		return error_set(err, ENOMEM, "out of memory");
+		return r;
 	items = (const struct txlog_file *)files.data;
 	for (size_t i = files.len / sizeof(*items); r == 0 && i-- > 0;)
 		r = each_in_file(log, &items[i], fn, arg, err);

@@ -21,23 +21,6 @@ void uploader_status_done(struct uploader_status *status)
 	*status = (struct uploader_status){ 0 };
 }
 
-/* Bytes of the log behind a place in it. */
-static uint64_t bytes_behind(struct txlog *log, uint32_t number, uint64_t offset)
-{
-	uint64_t bytes = 0;
-
-	LOCK_SCOPE(&log->mutex);
-	for (size_t i = 0; i < log->n_files; i++) {
-		const struct txlog_file *file = &log->files[i];
-
-		if (file->number > number)
-			bytes += file->end - LOG_HEADER_LEN;
-		else if (file->number == number && file->end > offset)
-			bytes += file->end - offset;
-	}
-	return bytes;
-}
-
 /* Copies what is shown of upload, and where its log's unstored bytes begin. */
 static int copy_shown(const struct upload *upload, struct uploader_database *to,
 		      uint32_t *ret_number, uint64_t *ret_offset)
@@ -59,7 +42,7 @@ static void add_waiting(struct database *db, struct uploader_database *database,
 
 	if (database->phase != UPLOADER_REFUSED &&
 	    !position_equal(&position, &database->stored.position))
-		database->waiting_bytes = bytes_behind(database_log(db), number, offset);
+		database->waiting_bytes = txlog_bytes_behind(database_log(db), number, offset);
 }
 
 int uploader_database_status(struct uploader *uploader, struct database *db,

@@ -24,7 +24,7 @@ def close_all(mount, *open_clients):
 
 
 def break_the_chain(client):
-    """FACTS B1: leaves published frames whose checksums are wrong."""
+    """Leaves published frames whose checksums are wrong."""
     client.sql("PRAGMA cache_size=10")
     client.many(100, INSERT)
     client.sql("BEGIN")
@@ -210,7 +210,7 @@ COUNT_OLD = "SELECT count(*) FROM t WHERE v NOT LIKE '2%'"
 
 
 def copy_all_but_reset_meanwhile(folder, clients, path):
-    """FACTS B11: leaves one frame in the WAL, and the note that FRAMES of them are copied."""
+    """Leaves one frame in the WAL, and the note that FRAMES of them are copied."""
     writer = make_database(clients, path)
     writer.sql("PRAGMA wal_autocheckpoint=0")
     writer.many(FRAMES, "INSERT INTO t VALUES(?1 + 1, '0' || hex(zeroblob(1500)))")
