@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuse/node.h"
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/thread.h"
 

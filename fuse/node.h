@@ -28,8 +28,9 @@
  * pin could not be had (ESTALE). 3. Its place in the hash of inodes is free for
  * another only when it is gone. 4. pin_fd is set once.
  *
- * Locks: tree is held shared while a path is built and opened, exclusively while
- * a rename happens. mutex guards all slots, counts, names and the hash; it is
+ * Locks: tree is held shared while a path is built and opened and while a name is
+ * removed, exclusively while a rename happens; node_open() waits for a removal that is
+ * under way before it says ESTALE. mutex guards all slots, counts, names and the hash; it is
  * taken last and held for no system call. The pointer of a node stays valid for
  * as long as the kernel may send requests on it.
  */
@@ -110,7 +111,8 @@ void nodes_unuse(struct nodes *nodes, struct node *node); /* NULL is fine */
 
 /*
  * Pins node by fd, an O_PATH descriptor of its file, which it takes over (or
- * closes if there is a pin). To be called before its name is taken away.
+ * closes if there is a pin). To be called when its name has been taken away, before
+ * nodes_unnamed(), with tree held since before that.
  */
 void node_pin(struct node *node, int fd);
 

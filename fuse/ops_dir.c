@@ -140,12 +140,23 @@ static size_t add_plus(struct listing *listing, const struct dirent *dirent)
 				      dirent->d_name, &entry, dirent->d_off);
 }
 
+/* The state folder may lie in this one under another name; nobody can look it up. */
+static bool is_state(struct listing *listing, const struct dirent *dirent)
+{
+	struct filesystem *fs = ops_fs(listing->req);
+	struct stat st;
+
+	return dirent->d_ino == fs->state_ino &&
+	       nodes_stat_at(&fs->nodes, dirfd(listing->handle->dir), dirent->d_name, &st) == 0 &&
+	       st.st_dev == fs->state_dev && st.st_ino == fs->state_ino;
+}
+
 /* 1 when the answer is full. */
 static int add_entry(struct listing *listing, const struct dirent *dirent)
 {
 	size_t n;
 
-	if (place_is_virtual(listing->handle->node, dirent->d_name))
+	if (place_is_virtual(listing->handle->node, dirent->d_name) || is_state(listing, dirent))
 		return 0;
 	n = listing->plus ? add_plus(listing, dirent) : add_plain(listing, dirent);
 	if (n > listing->size - listing->len)

@@ -174,6 +174,19 @@ def test_bare_files_may_be_read_without_sqlite(mounts, clients):
     check(mount, path, base)
 
 
+def test_a_state_folder_of_another_name_is_not_seen_on_the_mount(mounts):
+    """In the folder, called otherwise: neither listed nor found."""
+    mount = mounts(start=False)
+    mount.state = mount.dir / "mine"
+    mount.env["REPLITEDFS_MOUNT_STATE_DIR"] = str(mount.state)
+    mount.start()
+    assert os.listdir(mount.dir) == []
+    assert not os.path.exists(mount.state)
+    mount.unmount()
+    assert os.listdir(mount.dir) == ["mine"]
+    assert (mount.state / "identity").exists()
+
+
 def test_the_state_folder_is_not_seen_on_the_mount(folder, mounts):
     """With state in the folder itself the mount shows its virtual files in that place."""
     mount = mounts(start=False)
