@@ -15,6 +15,15 @@ void dbnode_done(struct dbnode *dbnode)
 	dbnode->db = NULL;
 }
 
+/* A name in the folder dir_fd, whose path below the mount is path. */
+struct sought {
+	struct filesystem *fs;
+	int dir_fd;
+	const char *name;
+	const char *path;
+	bool adopt; /* as a -wal or -journal it makes its base a database */
+};
+
 /* A database found by one of its companions. */
 struct found_base {
 	struct database *db;
@@ -24,13 +33,13 @@ struct found_base {
 };
 
 /* Whether the file next to the companion name is a regular one: its node, if known. */
-static bool base_is_regular(struct filesystem *fs, int dir_fd, const char *name, size_t cut,
-			    struct stat *ret_st)
+static bool base_is_regular(const struct sought *sought, size_t cut, struct stat *ret_st)
 {
-	char *base CLEANUP_FREE = strndup(name, strlen(name) - cut);
+	char *base CLEANUP_FREE = strndup(sought->name, strlen(sought->name) - cut);
 
 	return base != NULL && base[0] != '\0' &&
-	       nodes_stat_at(&fs->nodes, dir_fd, base, ret_st) == 0 && S_ISREG(ret_st->st_mode);
+	       nodes_stat_at(&sought->fs->nodes, sought->dir_fd, base, ret_st) == 0 &&
+	       S_ISREG(ret_st->st_mode);
 }
 
 /* Tells the engine of the handles that were opened before base was a database. */
@@ -65,58 +74,44 @@ static int begin(struct filesystem *fs, struct database *db, struct error *err)
 }
 
 /*
- * path is that of a companion of the file path[0 … base_len), which is no
- * database yet. The caller holds names, and calls begin() without if it is new.
+ * What is sought is a companion of the file path[0 … base_len): its database, found or
+ * added, or none. The caller holds names, and calls begin() without if it is new.
  */
-static int add_base(struct filesystem *fs, const char *path, size_t base_len, int dir_fd,
-		    const char *name, struct found_base *ret_base, struct error *err)
+static int find_base(const struct sought *sought, size_t base_len, bool adopt,
+		     struct found_base *ret_base, struct error *err)
 {
-	char *base CLEANUP_FREE = strndup(path, base_len);
+	struct catalog *catalog = sought->fs->options.catalog;
+	char *base CLEANUP_FREE = strndup(sought->path, base_len);
 	int r;
 
 	if (base == NULL)
 		return error_set(err, ENOMEM, "out of memory");
-	if (!base_is_regular(fs, dir_fd, name, strlen(path) - base_len, &ret_base->st))
-		return 1;
-	r = catalog_add(fs->options.catalog, base, &ret_base->is_new, &ret_base->db, err);
-	ret_base->added = r == 0;
-	return r < 0 ? error_wrap(err, "%s", base) : r;
-}
-
-/* The companion's database, found or added. 0 with none when there is none. */
-static int find_base(struct filesystem *fs, const char *path, size_t base_len, int dir_fd,
-		     const char *name, bool adopt, struct found_base *ret_base, struct error *err)
-{
-	char *base CLEANUP_FREE = strndup(path, base_len);
-	int r;
-
-	if (base == NULL)
-		return error_set(err, ENOMEM, "out of memory");
-	ret_base->db = catalog_find(fs->options.catalog, base);
-	if (ret_base->db != NULL || !adopt)
+	ret_base->db = catalog_find(catalog, base);
+	if (ret_base->db != NULL || !adopt ||
+	    !base_is_regular(sought, strlen(sought->path) - base_len, &ret_base->st))
 		return 0;
-	r = add_base(fs, path, base_len, dir_fd, name, ret_base, err);
-	return r < 0 ? r : 0;
+	r = catalog_add(catalog, base, &ret_base->is_new, &ret_base->db, err);
+	ret_base->added = r == 0;
+	return r < 0 ? error_wrap(err, "%s", base) : 0;
 }
 
-/* The database of path, of whatever file of it. The caller holds names. */
-static int find_by_path(struct filesystem *fs, const char *path, int dir_fd, const char *name,
-			bool adopt, struct dbnode *ret_dbnode, struct found_base *ret_base,
-			struct error *err)
+/* The database that has the file sought, whichever of its files that is; names is held. */
+static int find_database(const struct sought *sought, struct dbnode *ret_dbnode,
+			 struct found_base *ret_base, struct error *err)
 {
 	enum database_file file;
 	size_t len;
 	int r = 0;
 
-	if (companion_parse(path, &file, &len)) {
-		adopt = adopt && (file == DATABASE_WAL || file == DATABASE_JOURNAL);
-		r = find_base(fs, path, len, dir_fd, name, adopt, ret_base, err);
-	}
+	if (companion_parse(sought->path, &file, &len))
+		r = find_base(sought, len,
+			      sought->adopt && (file == DATABASE_WAL || file == DATABASE_JOURNAL),
+			      ret_base, err);
 	ret_dbnode->db = ret_base->db;
 	if (ret_dbnode->db != NULL)
 		ret_dbnode->file = file;
 	else if (r == 0)
-		ret_dbnode->db = catalog_find(fs->options.catalog, path);
+		ret_dbnode->db = catalog_find(sought->fs->options.catalog, sought->path);
 	return r;
 }
 
@@ -139,22 +134,22 @@ static int take_base(struct filesystem *fs, const struct found_base *base,
 int dbnode_of_name(struct filesystem *fs, struct node *parent, int dir_fd, const char *name,
 		   bool adopt, struct dbnode *ret_dbnode, struct error *err)
 {
+	struct sought sought = { .fs = fs, .dir_fd = dir_fd, .name = name, .adopt = adopt };
 	struct buf path CLEANUP_BUF = { 0 };
 	struct found_base base = { .db = NULL };
-	const char *text;
 	int r;
 
 	*ret_dbnode = (struct dbnode){ .file = DATABASE_MAIN };
 	pthread_rwlock_rdlock(&fs->names);
 	r = node_child_path(&fs->nodes, parent, name, &path);
-	text = r == 0 ? buf_str(&path) : NULL;
-	if (r == 0 && text == NULL)
+	sought.path = r == 0 ? buf_str(&path) : NULL;
+	if (r == 0 && sought.path == NULL)
 		r = -ENOMEM;
 	if (r < 0) {
 		pthread_rwlock_unlock(&fs->names);
 		return r == -ESTALE ? 0 : error_set_errno(err, -r, "no path to %s", name);
 	}
-	r = find_by_path(fs, text, dir_fd, name, adopt, ret_dbnode, &base, err);
+	r = find_database(&sought, ret_dbnode, &base, err);
 	pthread_rwlock_unlock(&fs->names);
 	return r == 0 ? take_base(fs, &base, ret_dbnode, err) : r;
 }
