@@ -354,8 +354,8 @@ def test_the_fix_for_damaged_state_works(mounts, clients, where):
 
 @pytest.mark.parametrize("at, code", [(0, 0), (10, OS_ERROR), (40, 0), (80, 0)])
 def test_a_damaged_header_of_a_log(mounts, clients, at, code):
-    """Refused where it looks like that of another version; else there is a new generation beside
-    the damaged file. That stays as it is."""
+    """Refused where it looks like that of another version, and left alone; else the file is set
+    aside, as it is, and there is a new generation."""
     mount = filled(mounts, clients)
     log = pathlib.Path(list_state_logs(mount, "a.db")[0])
     data = bytearray(log.read_bytes())
@@ -371,6 +371,7 @@ def test_a_damaged_header_of_a_log(mounts, clients, at, code):
         assert client.sql("SELECT count(*) FROM t") == [[20]]
         client.close()
         mount.unmount()
+        log = log.with_name(f"{log.name}.damaged")
     assert log.read_bytes() == bytes(data)
     assert_nothing_lost(mount)
 
