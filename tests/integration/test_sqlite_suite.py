@@ -22,7 +22,7 @@ QUICK = """
     mmap1 mmap2 snapshot
 """.split()
 # Some of these only wait for a lock, for ten or twenty seconds.
-SLOW = "wal3 wal4 wal5 wal6 wal9 walprotocol walvfs walcrash lock4 lock6".split()
+SLOW = "wal3 wal4 wal5 wal6 wal9 walprotocol walvfs walcrash lock4".split()
 FILE_LIMIT_S = 3600 if LONG else 120
 # Some tests are about running out of descriptors; that must not be the daemon.
 LIMITED = ("prlimit", "--nofile=1024:1024")
