@@ -17,6 +17,7 @@ BIN = os.environ.get("REPLITEDFS_BIN", "build/release/replitedfs")
 BUILD = pathlib.Path(os.environ.get("REPLITEDFS_BUILD", pathlib.Path(BIN).parent))
 REPLAY = BUILD / "tests" / "tools" / "replay"
 DEADLINE_S = 60
+LONG = "REPLITEDFS_STRESS_SECONDS" in os.environ
 
 
 def wait_for(condition, what="the condition", seconds=DEADLINE_S):
@@ -111,6 +112,8 @@ class Mount:
             "REPLITEDFS_MOUNT_CAPTURE": capture,
             "REPLITEDFS_MOUNT_STATE_DIR": str(self.state),
             "REPLITEDFS_MOUNT_CONTROL_SOCKET_DIR": str(self.sockets),
+            # The long forms are compared from their first transaction on.
+            **({"REPLITEDFS_MOUNT_LOG_MAX_SIZE": "64GiB"} if LONG else {}),
             **({"REPLITEDFS_TEST_HOOKS": hooks} if hooks else {}),
             **(env or {}),
         }

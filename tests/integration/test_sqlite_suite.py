@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """SQLite's own tests of WAL, journals, locks and crashes: on the mount as in a bare folder."""
 
-import os
 import pathlib
 import re
 import shutil
@@ -10,10 +9,16 @@ import tempfile
 
 import pytest
 
-from mount import assert_captured, checkpointed_copy, differing_pages, page_size_of, run_cli
+from mount import (
+    LONG,
+    assert_captured,
+    checkpointed_copy,
+    differing_pages,
+    page_size_of,
+    run_cli,
+)
 
 TOOLS = pathlib.Path(__file__).parent.parent / "tools"
-LONG = "REPLITEDFS_STRESS_SECONDS" in os.environ
 # Files of SQLite's source that take a second or less there.
 QUICK = """
     wal wal2 wal7 wal8 walcksum walcrash4 walhook walmode walnoshm waloverwrite walpersist
