@@ -207,7 +207,7 @@ static int apply_segments(struct run *run, struct error *err)
 	/* For a time: the hole would have come before it. */
 	error_set(err, ENODATA, "%s of %s: transaction %" PRIu64 " is missing",
 		  run->holdings.folder, storage_url(run->holdings.storage), plan->missing);
-	error_why(err, "no segment with it is stored, but later ones are");
+	error_why(err, "no segment with it is stored, but later states are");
 	restore_plan_hint(err, &run->apply.at);
 	error_exit(err, 65);
 	return -ENODATA;

@@ -35,8 +35,9 @@ static bool snapshot_fits(const struct restore_plan *plan, const struct restore_
 	case RESTORE_TXID:
 		return point->position.txid <= target->txid;
 	case RESTORE_TIME:
-		/* An empty beginning is before everything. */
-		return point->time_us <= target->time_us || point->extent.n_pages == 0;
+		/* An empty beginning is before everything; one that was emptied is not. */
+		return point->time_us <= target->time_us ||
+		       (point->position.txid == 0 && point->extent.n_pages == 0);
 	case RESTORE_LATEST:
 		break;
 	}
@@ -171,10 +172,26 @@ static const struct holdings_segment *segment_with(const struct restore_plan *pl
 	return NULL;
 }
 
+/* Whether a snapshot of the line behind txid is there. */
+static bool has_later_snapshot(const struct restore_plan *plan, const struct holdings *holdings,
+			       uint64_t txid)
+{
+	for (size_t i = 0; i < holdings->manifest.n_snapshots; i++) {
+		const struct position *position = &holdings->manifest.snapshots[i].point.position;
+
+		if (position->txid > txid &&
+		    lineage_holds(&plan->line, position->generation, position->txid))
+			return true;
+	}
+	return false;
+}
+
 /* Whether anything of the line behind txid is there. */
 static bool has_later(const struct restore_plan *plan, const struct holdings *holdings,
 		      uint64_t txid)
 {
+	if (has_later_snapshot(plan, holdings, txid))
+		return true;
 	for (size_t i = find_segment(holdings, txid); i < holdings->n_segments; i++) {
 		const struct holdings_segment *segment = &holdings->segments[i];
 
@@ -271,7 +288,7 @@ static int hole(const struct restore_plan *plan, const struct holdings *holdings
 	if (target->kind == RESTORE_TXID && !later)
 		error_why(err, "the last one stored is %" PRIu64, plan->end);
 	else
-		error_why(err, "no segment with it is stored, but later ones are");
+		error_why(err, "no segment with it is stored, but later states are");
 	restore_plan_hint(err, &end);
 	error_exit(err, 65);
 	return -ENODATA;

@@ -123,6 +123,52 @@ static void a_missing_segment_is_noticed(void **state)
 	backup_close(&backup);
 }
 
+/* The log lost what came between, and nothing but a snapshot was stored since. */
+static void a_time_within_a_gap_is_refused(void **state)
+{
+	struct restore_target target = { .kind = RESTORE_TIME };
+	struct backup backup;
+	struct database *db;
+
+	backup_open(&backup, *state);
+	db = backup_add(&backup, "app.db", 1);
+	backup_start(&backup);
+	fake_database_steps(db, 10);
+	backup_drain(&backup);
+	backup_stop(&backup);
+	usleep(1000);
+	db->model.log.file_limit = 1;
+	fake_database_steps(db, 10);
+	usleep(1000);
+	txlog_retain(&db->model.log, INT64_MAX, 1, UINT64_MAX);
+	backup_start(&backup);
+	backup_drain(&backup);
+	target.time_us = db->model.copies[15].point.time_us;
+	assert_fails(&backup, &target, ENODATA, "transaction 11", ":10");
+	backup_assert_at(&backup, db, &db->model.copies[9], true);
+	backup_assert_latest(&backup, db);
+	backup_close(&backup);
+}
+
+/* A snapshot of an empty database is a beginning only where history begins. */
+static void what_was_before_a_database_was_emptied_is_found_by_time(void **state)
+{
+	struct backup backup;
+	struct database *db;
+
+	backup_open(&backup, *state);
+	db = backup_add(&backup, "app.db", 1);
+	backup_start(&backup);
+	fake_database_steps(db, 5);
+	usleep(1000);
+	fake_database_fill(db, 4096, 0);
+	backup_drain(&backup);
+	make_snapshot(&backup, db);
+	backup_assert_latest(&backup, db);
+	backup_assert_at(&backup, db, &db->model.copies[4], true);
+	backup_close(&backup);
+}
+
 static void a_hint_names_the_generation_and_never_nothing(void **state)
 {
 	struct restore_target target = { .kind = RESTORE_TXID, .txid = 33 };
@@ -990,6 +1036,8 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(a_damaged_segment_is_named),
 		UNIT_TEST_IN_FOLDER(a_missing_segment_is_noticed),
 		UNIT_TEST_IN_FOLDER(a_hint_names_the_generation_and_never_nothing),
+		UNIT_TEST_IN_FOLDER(a_time_within_a_gap_is_refused),
+		UNIT_TEST_IN_FOLDER(what_was_before_a_database_was_emptied_is_found_by_time),
 		UNIT_TEST_IN_FOLDER(a_damaged_snapshot_is_done_without),
 		UNIT_TEST_IN_FOLDER(a_damaged_manifest_is_made_anew),
 		UNIT_TEST_IN_FOLDER(the_newest_generation_is_found_without_a_manifest),
