@@ -160,6 +160,24 @@ static bool is_wanted(const struct restore_command *command, const struct source
 	return source_all_was(all, entry, command->target.time_us);
 }
 
+/* Without another moment: now, or the newest there is, by whatever clock that was. */
+static int choose_moment(struct restore_command *command, const struct source_all *all,
+			 struct error *err)
+{
+	struct restore_target *target = &command->target;
+	int64_t newest_us;
+	int r;
+
+	if (target->kind != RESTORE_LATEST)
+		return 0;
+	r = source_all_newest(&command->source, all, &newest_us, err);
+	*target = (struct restore_target){
+		.kind = RESTORE_TIME,
+		.time_us = MAX(clock_wall_us(), newest_us),
+	};
+	return r;
+}
+
 /* Every database as of one and the same moment. */
 static int restore_all(struct restore_command *command, struct error *err)
 {
@@ -167,9 +185,8 @@ static int restore_all(struct restore_command *command, struct error *err)
 	bool any = false;
 	int r = source_all_list(&command->source, &all, err);
 
-	if (command->target.kind == RESTORE_LATEST)
-		command->target = (struct restore_target){ .kind = RESTORE_TIME,
-							   .time_us = clock_wall_us() };
+	if (r == 0)
+		r = choose_moment(command, &all, err);
 	for (size_t i = 0; r == 0 && i < all.n; i++) {
 		if (!is_wanted(command, &all, &all.items[i]))
 			continue;

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "replicate/holdings.h"
+#include "replicate/inventory.h"
 #include "replicate/txlog.h"
 
 #include <errno.h>
@@ -137,6 +138,48 @@ int source_all_list(struct source *source, struct source_all *ret_all, struct er
 	if (r == 0 && ret_all->n == 0)
 		r = error_set(err, ENOENT, "%s holds no database", source->from);
 	return r;
+}
+
+/* ------------------------------------------------------------------------ its newest time */
+
+static int64_t log_newest(const struct source *source, const char *hex)
+{
+	struct error ignored CLEANUP_ERROR = ERROR_INIT;
+	char path[ID_HEX_LEN + 4];
+	struct txlog_state state;
+	struct txlog log;
+	int64_t time_us = 0;
+
+	snprintf(path, sizeof(path), "db/%s", hex);
+	if (txlog_open_read_only(&log, source->state.fd, path, &state, &ignored) < 0)
+		return 0;
+	txlog_position(&log, NULL, &time_us);
+	txlog_close(&log);
+	return time_us;
+}
+
+static int newest_stored(struct storage *storage, int64_t *ret_us, struct error *err)
+{
+	struct inventory inventory;
+	int r = inventory_take(storage, NULL, &inventory, err);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < inventory.n_databases; i++)
+		*ret_us = MAX(*ret_us, inventory.databases[i].latest.time_us);
+	inventory_done(&inventory);
+	return 0;
+}
+
+int source_all_newest(struct source *source, const struct source_all *all, int64_t *ret_us,
+		      struct error *err)
+{
+	*ret_us = 0;
+	if (source->storage != NULL)
+		return newest_stored(source->storage, ret_us, err);
+	for (size_t i = 0; i < all->n; i++)
+		*ret_us = MAX(*ret_us, log_newest(source, all->items[i].key));
+	return 0;
 }
 
 static bool existed(const struct source_entry *entry, int64_t time_us)

@@ -26,6 +26,13 @@ int source_all_list(struct source *source, struct source_all *ret_all,
 		    struct error *err) MUST_CHECK;
 void source_all_done(struct source_all *all);
 
+/*
+ * The time of the newest transaction that source, listed in all, has of any database; of
+ * those that cannot be read none. Clocks go wrong: it may be in the future. 0 or -errno.
+ */
+int source_all_newest(struct source *source, const struct source_all *all, int64_t *ret_us,
+		      struct error *err) MUST_CHECK;
+
 /* Whether entry, of all, was the database of its name at time_us. */
 bool source_all_was(const struct source_all *all, const struct source_entry *entry,
 		    int64_t time_us);

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 import document
-from mount import differing_pages, run_cli, wait_for
+from mount import differing_pages, preload, run_cli, wait_for
 from test_backend import connect, insert, wait_stored
 
 
@@ -82,6 +82,41 @@ def test_all_databases_of_a_moment(mounts, folder):
         assert "ends.db: passed over" in done.stderr
         for name in ("kept.db", "ends.db"):
             assert differing_pages(folder / name, output / name) == []
+
+
+FAST_CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	static int (*real)(clockid_t, struct timespec *);
+	if (real == NULL)
+		real = dlsym(RTLD_NEXT, "clock_gettime");
+	int r = real(clock, now);
+	if (clock == CLOCK_REALTIME)
+		now->tv_sec += 3600;
+	return r;
+}
+"""
+
+
+def test_all_is_the_newest_whatever_the_clock_says(mounts, folder):
+    """Restored where the clock is an hour behind the one that the commits were made by."""
+    library = preload(FAST_CLOCK, folder / "fast.so")
+    mount = mounts(backup=True, env={"LD_PRELOAD": library})
+    for name in ("a.db", "b.db"):
+        connection = connect(mount, name)
+        insert(connection, 5)
+        connection.close()
+        wait_stored(mount, name)
+    mount.unmount()
+    env = {key: value for key, value in mount.env.items() if key != "LD_PRELOAD"}
+    for source, where in ((mount.backup, "from-backup"), (mount.dir, "from-log")):
+        output = folder / where
+        run_cli("restore", "--all", source, "-o", output, env=env)
+        for name in ("a.db", "b.db"):
+            assert differing_pages(mount.dir / name, output / name) == []
 
 
 def test_nothing_to_restore_or_to_verify_is_an_error(backed_up, folder):
