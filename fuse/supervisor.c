@@ -250,7 +250,7 @@ static int supervise(struct supervisor *supervisor, struct error *err)
 	close_fd(&supervisor->sock);
 	if (!supervisor->ready)
 		undo_mount(supervisor);
-	else
+	else if (!supervisor->unmounted)
 		supervisor_guard(supervisor);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;

@@ -28,7 +28,10 @@ struct supervisor {
 /* Serves the daemon and signals until the daemon has ended. 0 or -errno. */
 int supervisor_loop(struct supervisor *supervisor, struct error *err) MUST_CHECK;
 
-/* The daemon is gone, its mount not: holds on until nobody uses it. */
+/*
+ * The daemon is gone, its mount not: holds on until nobody uses it. Never for a mount
+ * that is gone too: another one may have its device number by now.
+ */
 void supervisor_guard(struct supervisor *supervisor);
 
 /* Leaves terminal and stdio. */

@@ -418,6 +418,32 @@ def test_no_process_is_left_after_an_unmount(mounts, clients, road):
     assert not os.listdir(mount.sockets), "a socket is left"
 
 
+def test_an_unmount_is_not_taken_for_a_death_by_who_mounts_next(mounts, clients, folder):
+    """The kernel gives the device number away at once, while the rest is still being shipped."""
+    mount = mounts(backup=True, env={"REPLITEDFS_MOUNT_SHUTDOWN_TIMEOUT": "2s"})
+    device = mounted_at(mount.dir)[0].split()[2]
+    close(make_database(clients, mount.dir / "a.db", rows=1))
+    mount.backup.rename(folder / "away")
+    close(make_database(clients, mount.dir / "b.db", rows=1))
+    other = folder / "other"
+    other.mkdir()
+    subprocess.run(["fusermount3", "-u", mount.dir], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "none", other], check=True)
+    try:
+        if mounted_at(other)[0].split()[2] != device:
+            pytest.skip("the kernel gave another device number")
+        with subprocess.Popen(["sleep", "60"], cwd=other) as user:
+            try:
+                wait_for(lambda: not any(map(alive, mount.pids)), "the supervisor's end", 20)
+            finally:
+                user.kill()
+    finally:
+        subprocess.run(["umount", other], check=True)
+    assert "dead" not in mount.log()
+    (folder / "away").rename(mount.backup)
+    mount.start()
+
+
 def test_killed_daemon_leaves_nothing_in_the_kernel(mounts, clients, road):
     """kill -9 while it has work and holds files of its own mount: nobody stays in D state, and
     the next mount replaces the dead one."""
