@@ -32,6 +32,18 @@ struct found_base {
 	bool is_new; /* begin() is to follow */
 };
 
+/*
+ * Whether the companion has other names too, as none of SQLite's has: its node, which may
+ * be locked, could be the one of its own base, or of a base that is waiting for it.
+ */
+static bool has_other_names(const struct sought *sought)
+{
+	struct stat st;
+
+	return nodes_stat_at(&sought->fs->nodes, sought->dir_fd, sought->name, &st) == 0 &&
+	       st.st_nlink > 1;
+}
+
 /* Whether the file next to the companion name is a regular one: its node, if known. */
 static bool base_is_regular(const struct sought *sought, size_t cut, struct stat *ret_st)
 {
@@ -87,7 +99,7 @@ static int find_base(const struct sought *sought, size_t base_len, bool adopt,
 	if (base == NULL)
 		return error_set(err, ENOMEM, "out of memory");
 	ret_base->db = catalog_find(catalog, base);
-	if (ret_base->db != NULL || !adopt ||
+	if (ret_base->db != NULL || !adopt || has_other_names(sought) ||
 	    !base_is_regular(sought, strlen(sought->path) - base_len, &ret_base->st))
 		return 0;
 	r = catalog_add(catalog, base, &ret_base->is_new, &ret_base->db, err);

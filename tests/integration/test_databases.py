@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import sqlite3
 import subprocess
+import sys
 
 import pytest
 
@@ -199,6 +200,24 @@ def test_excluded_by_the_configuration(mounts, clients, folder):
     mount.unmount()
     assert_captured(mount, "b.db")
     assert len(list(mount.state.glob("db/*"))) == 1
+
+
+@pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+def test_a_file_that_is_its_own_companion(mounts, road, suffix):
+    """By a hard link: it makes no database of itself, and nobody waits for himself."""
+    mount = mounts(capture=road)
+    companion = mount.dir / f"a{suffix}"
+    (mount.dir / "a").write_bytes(b"text")
+    os.link(mount.dir / "a", companion)
+    program = "import sys; open(sys.argv[1], 'r+b').write(b'T')"
+    with subprocess.Popen([sys.executable, "-c", program, companion]) as writer:
+        try:
+            assert writer.wait(30) == 0
+        except subprocess.TimeoutExpired:
+            mount.kill()
+            raise
+    assert (mount.dir / "a").read_bytes() == b"Text"
+    assert not names(mount)
 
 
 def test_other_files_and_folders_are_untouched(mounts):
