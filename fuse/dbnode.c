@@ -127,16 +127,32 @@ static int find_database(const struct sought *sought, struct dbnode *ret_dbnode,
 	return r;
 }
 
+/*
+ * SQLite opens a -wal or -journal of what it has open. Where the engine does not know
+ * that, the file was opened before it was a database: the name was another's, whose file
+ * was gone, and was found out to be one only then.
+ */
+static bool is_unattached(const struct sought *sought, const struct dbnode *dbnode,
+			  struct stat *ret_st)
+{
+	if (dbnode->db == NULL || !sought->adopt ||
+	    (dbnode->file != DATABASE_WAL && dbnode->file != DATABASE_JOURNAL))
+		return false;
+	return !database_is_open(dbnode->db, DATABASE_MAIN) && !has_other_names(sought) &&
+	       base_is_regular(sought, strlen(companion_suffix(dbnode->file)), ret_st);
+}
+
 /* What follows when names is not held any more. */
-static int take_base(struct filesystem *fs, const struct found_base *base,
+static int take_base(const struct sought *sought, struct found_base *base,
 		     struct dbnode *dbnode, struct error *err)
 {
+	struct filesystem *fs = sought->fs;
 	int r = base->is_new ? begin(fs, base->db, err) : 0;
 
 	if (r < 0)
 		dbnode_done(dbnode);
-	else if (base->added)
-		attach_base(fs, &base->st, base->db);
+	else if (base->added || is_unattached(sought, dbnode, &base->st))
+		attach_base(fs, &base->st, dbnode->db);
 	if (r != -ENOENT)
 		return r;
 	error_done(err); /* it was removed meanwhile */
@@ -163,7 +179,7 @@ int dbnode_of_name(struct filesystem *fs, struct node *parent, int dir_fd, const
 	}
 	r = find_database(&sought, ret_dbnode, &base, err);
 	pthread_rwlock_unlock(&fs->names);
-	return r == 0 ? take_base(fs, &base, ret_dbnode, err) : r;
+	return r == 0 ? take_base(&sought, &base, ret_dbnode, err) : r;
 }
 
 /* The name of node and the folder it is in, with a use of that, or NULL. */

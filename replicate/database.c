@@ -254,6 +254,13 @@ static void last_release(struct database *db)
 	database_unload(db);
 }
 
+bool database_is_open(struct database *db, enum database_file file)
+{
+	LOCK_SCOPE(&db->mutex);
+
+	return db->n_open[file] != 0;
+}
+
 void database_released(struct database *db, enum database_file file)
 {
 	LOCK_SCOPE(&db->mutex);

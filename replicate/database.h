@@ -94,6 +94,9 @@ int database_writing(struct database *db, enum database_file file, uint64_t off,
 /* It has been written, or was tried; to be called before the client hears of it. */
 void database_wrote(struct database *db, enum database_file file, uint64_t off, uint64_t len);
 
+/* Whether a client has that file open, as far as database_opening() was told. */
+bool database_is_open(struct database *db, enum database_file file);
+
 /* The calls in which SQLite makes a change final. */
 enum database_barrier {
 	DATABASE_TRUNCATE,  /* ftruncate, open with O_TRUNC, or fallocate that cuts */

@@ -102,20 +102,26 @@ def test_deleted_and_made_again_is_a_new_database(mounts, clients):
 
 
 def test_made_and_unlinked_at_once(ram_mounts, road):
-    """A name is free again whatever the engine was about to find out of its last file."""
+    """A name is free again whatever the engine was about to find out of its last file, and who
+    has that name next is captured from his first transaction on."""
     mount = ram_mounts(capture=road)
     path = mount.dir / "a.db"
     head = b"SQLite format 3\0" + bytes([4, 0, 2, 2, 0, 64, 32, 32]) + bytes(4) + b"\0\0\0\1"
-    for _ in range(1000):
+    for i in range(1000):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.pwrite(fd, head.ljust(1024, b"\0"), 0)
         os.close(fd)
         os.unlink(path)
+        if i % 50 != 49:
+            continue
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute(TABLE)
+        connection.execute(INSERT)
+        assert mount.settle("a.db").endswith(":2"), mount.database("a.db")
+        connection.close()
+        if i != 999:
+            path.unlink()
     assert "not captured" not in mount.log() and "refused" not in mount.log()
-    connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute(TABLE)
-    connection.execute(INSERT)
-    connection.close()
     mount.unmount()
     assert_captured(mount, "a.db", records=2)
 
