@@ -53,14 +53,24 @@ static void show_name(struct uploader *uploader, struct upload *upload, const ch
 	upload->shown.name = copy;
 }
 
+/* The log of a database that ended stays for as long as something of it is to be stored. */
+static void keep_ended(struct upload *upload, struct database *db, bool due)
+{
+	if (due && upload->ended && upload->kept == NULL)
+		upload->kept = database_ref(db);
+	else if (!due)
+		database_unref(TAKE(upload->kept));
+}
+
 static void visit(struct uploader *uploader, struct database *db, bool ended, struct pass *pass)
 {
 	char *name CLEANUP_FREE = database_name(db);
 	struct upload *upload = uploader_find(uploader, database_id(db));
 	bool due;
 
-	if (name == NULL || (upload == NULL && (ended || !is_wanted(uploader, name))))
+	if (name == NULL || (upload == NULL && !is_wanted(uploader, name)))
 		return;
+	/* It may have ended while nobody was here to say so; its cursor tells. */
 	if (upload == NULL)
 		upload = uploader_add(uploader, db, name);
 	if (upload == NULL)
@@ -68,6 +78,7 @@ static void visit(struct uploader *uploader, struct database *db, bool ended, st
 	upload->ended = ended;
 	show_name(uploader, upload, name);
 	due = uploader_wants_service(upload, db, name);
+	keep_ended(upload, db, due);
 	uploader_note_behind(uploader, upload, due);
 	uploader_check_snapshot(uploader, upload);
 	if (!due)

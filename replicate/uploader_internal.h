@@ -34,6 +34,7 @@ struct upload {
 	bool want_snapshot;
 	uint64_t asked_snapshot; /* value of shown.ask_snapshot that was answered */
 	bool ended;
+	struct database *kept;	/* ended, but not all of it is stored: not to be forgotten */
 	struct log_repeat repeat;
 	struct uploader_database shown; /* under the uploader's mutex, as the next two */
 	uint64_t needed;

@@ -56,6 +56,7 @@ void uploader_free_upload(struct upload *upload)
 {
 	if (upload == NULL)
 		return;
+	database_unref(upload->kept);
 	upload_cursor_done(&upload->cursor);
 	uploader_database_done(&upload->shown);
 	log_repeat_done(&upload->repeat);
@@ -147,19 +148,33 @@ void uploader_save_cursors(struct uploader *uploader)
 
 /* ------------------------------------------------------------------- one database's turn */
 
-/* The manifest follows renames and the end of a database. */
+/*
+ * The manifest follows renames and the end of a database. The cursor says what was
+ * written: after a failure that is still to be done.
+ */
 static int follow_name(struct uploader *uploader, struct upload *upload, const char *name,
 		       struct error *err)
 {
 	struct manifest *manifest = &upload->cursor.manifest;
+	char *name_before CLEANUP_FREE = NULL;
+	bool ended_before = manifest->ended;
+	int r;
 
-	if (upload->phase != UPLOADER_SHIPPING ||
+	/* Behind a gap its end is told even though the last of it is lost. */
+	if ((upload->phase != UPLOADER_SHIPPING && !upload->ended) ||
 	    (strcmp(manifest->name, name) == 0 && manifest->ended == upload->ended))
 		return 0;
-	if (manifest_set_name(manifest, name) < 0)
+	name_before = strdup(manifest->name);
+	if (name_before == NULL || manifest_set_name(manifest, name) < 0)
 		return error_set(err, ENOMEM, "out of memory");
 	manifest->ended = upload->ended;
-	return uploader_write_manifest(uploader, upload, NULL, NULL, err);
+	r = uploader_write_manifest(uploader, upload, NULL, NULL, err);
+	if (r < 0) {
+		free(manifest->name);
+		manifest->name = TAKE(name_before);
+		manifest->ended = ended_before;
+	}
+	return r;
 }
 
 static bool has_news(const struct upload *upload, struct database *db)
@@ -219,7 +234,7 @@ static int serve(struct uploader *uploader, struct upload *upload, struct databa
 		r = uploader_check_owner(uploader, upload, err);
 	if (r != 0)
 		return r > 0 ? 2 : r;
-	if (upload->phase == UPLOADER_SNAPSHOT && !upload->want_snapshot) {
+	if (upload->phase == UPLOADER_SNAPSHOT && !upload->want_snapshot && !upload->ended) {
 		r = uploader_begin_with_log(uploader, upload, db, err);
 		if (r < 0)
 			return r;
@@ -242,9 +257,9 @@ bool uploader_wants_service(const struct upload *upload, struct database *db, co
 	/* What ended before anything of it was stored needs no backup. */
 	if (upload->ended && upload->cursor.folder == NULL)
 		return false;
-	/* It has nothing to make a snapshot of any more. */
+	/* It has nothing to make a snapshot of any more: only its end can be told. */
 	if (upload->ended && upload->phase == UPLOADER_SNAPSHOT)
-		return false;
+		return upload->cursor.stored.position.generation != 0 && !manifest->ended;
 	return has_news(upload, db) || (upload->want_snapshot && !upload->opened) ||
 	       (upload->cursor.folder != NULL && (strcmp(manifest->name, name) != 0 ||
 						  manifest->ended != upload->ended));

@@ -446,6 +446,78 @@ static void a_renamed_database_keeps_its_folder(void **state)
 	backup_close(&backup);
 }
 
+static bool ended_in_manifest(struct backup *backup, const char *folder)
+{
+	struct manifest manifest CLEANUP(manifest_done) = { 0 };
+
+	MODEL_CHECK(holdings_read_manifest(backup->reader, folder, &manifest, &backup->err),
+		    &backup->err);
+	return manifest.ended;
+}
+
+static void end_database(struct database *db)
+{
+	pthread_mutex_lock(&db->mutex);
+	db->ended = true;
+	pthread_mutex_unlock(&db->mutex);
+}
+
+static void a_name_and_an_end_that_could_not_be_told_are_told_later(void **state)
+{
+	struct storage_fault_options down = { .share = 1000 };
+	struct storage_fault_options none = { 0 };
+	struct backup backup;
+	struct database *db;
+
+	backup_open(&backup, *state);
+	db = backup_add(&backup, "old.db", 1);
+	backup_start(&backup);
+	fake_database_steps(db, 10);
+	backup_drain(&backup);
+	char *folder CLEANUP_FREE = backup_folder(&backup, "old.db");
+	char *found CLEANUP_FREE = NULL;
+
+	backup_fault(&backup, &down);
+	pthread_mutex_lock(&db->mutex);
+	free(db->name);
+	db->name = strdup("new.db");
+	pthread_mutex_unlock(&db->mutex);
+	assert_false(uploader_drain(backup.uploader, 300));
+	backup_fault(&backup, &none);
+	backup_drain(&backup);
+	found = backup_folder(&backup, "new.db");
+	assert_string_equal(found, folder);
+	backup_fault(&backup, &down);
+	end_database(db);
+	assert_false(uploader_drain(backup.uploader, 300));
+	backup_fault(&backup, &none);
+	backup_drain(&backup);
+	assert_true(ended_in_manifest(&backup, folder));
+	backup_close(&backup);
+}
+
+static void what_ended_while_nobody_shipped_is_told_and_shipped(void **state)
+{
+	struct backup backup;
+	struct database *db;
+
+	backup_open(&backup, *state);
+	db = backup_add(&backup, "app.db", 1);
+	backup_start(&backup);
+	fake_database_steps(db, 10);
+	backup_drain(&backup);
+	char *folder CLEANUP_FREE = backup_folder(&backup, "app.db");
+
+	backup_stop(&backup);
+	fake_database_steps(db, 5);
+	end_database(db);
+	backup_start(&backup);
+	backup_drain(&backup);
+	assert_true(ended_in_manifest(&backup, folder));
+	backup_assert_latest(&backup, db);
+	backup_close(&backup);
+}
+
 static void a_huge_transaction_spans_parts(void **state)
 {
 	struct backup backup;
@@ -518,6 +590,8 @@ int main(void)
 		UNIT_TEST_IN_FOLDER(a_copied_state_folder_is_refused_until_the_owner_record_is_removed),
 		UNIT_TEST_IN_FOLDER(after_the_backend_was_emptied_its_folders_are_listed_again),
 		UNIT_TEST_IN_FOLDER(a_renamed_database_keeps_its_folder),
+		UNIT_TEST_IN_FOLDER(a_name_and_an_end_that_could_not_be_told_are_told_later),
+		UNIT_TEST_IN_FOLDER(what_ended_while_nobody_shipped_is_told_and_shipped),
 		UNIT_TEST_IN_FOLDER(a_huge_transaction_spans_parts),
 		UNIT_TEST_IN_FOLDER(a_snapshot_is_made_when_asked_for),
 	};
