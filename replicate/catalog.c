@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "replicate/catalog.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "replicate/catalog_internal.h"
@@ -128,6 +129,19 @@ static int insert_ended(struct catalog *catalog, struct database *db, struct err
 	return 0;
 }
 
+/* When the database's name was written last: at its end, if it has ended. */
+static int64_t info_time(const struct catalog *catalog, const struct database *db)
+{
+	char *path CLEANUP_FREE = NULL;
+	struct stat st;
+
+	if (asprintf(&path, "%s/info", db->state_path) < 0)
+		path = NULL;
+	if (path == NULL || fstatat(catalog->options.state_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return clock_wall_us();
+	return st.st_mtim.tv_sec * CLOCK_US_PER_S + st.st_mtim.tv_nsec / 1000;
+}
+
 static int load_one(void *arg, const struct id *id, const char *name, bool ended,
 		    struct error *err)
 {
@@ -138,6 +152,7 @@ static int load_one(void *arg, const struct id *id, const char *name, bool ended
 	if (r < 0)
 		return error_wrap(err, "the state of %s", name);
 	db->ended = ended;
+	db->ended_us = ended ? info_time(catalog, db) : 0;
 	r = ended ? insert_ended(catalog, db, err) : insert(catalog, db, err);
 	if (r < 0)
 		database_unref(db);
@@ -381,6 +396,7 @@ static void end_database(struct catalog *catalog, struct database *db)
 	if (db->loaded && capture_catch_up(db, &err) < 0)
 		log_warn("database=%s its last transactions: %s", db->name, error_what(&err));
 	db->ended = true;
+	db->ended_us = clock_wall_us();
 	pthread_mutex_unlock(&db->mutex);
 	if (catalog_write_info(catalog, &db->id, db->name, true, &err) < 0)
 		log_warn("database=%s cannot note that it ended: %s", db->name, error_what(&err));
@@ -540,13 +556,16 @@ int catalog_recover(struct catalog *catalog, struct error *err)
 	return r;
 }
 
-/* Forgets an ended database whose log nobody can want any more. */
+/*
+ * Forgets an ended database whose log nobody can want any more: until its end it was
+ * there, however long ago it was written.
+ */
 static bool forget_if_old(struct catalog *catalog, struct database *db, int64_t before_us)
 {
 	int64_t time_us;
 
 	txlog_position(&db->log, NULL, &time_us);
-	if (time_us >= before_us || atomic_load(&db->refs) != 1)
+	if (MAX(time_us, db->ended_us) >= before_us || atomic_load(&db->refs) != 1)
 		return false;
 	catalog_remove_state(catalog, db->state_path);
 	database_unref(db);

@@ -42,7 +42,7 @@ void catalog_remove_state(struct catalog *catalog, const char *state_path);
 
 /*
  * Removes the state of databases that ended and were last written before
- * before_us, unless somebody still refers to them.
+ * before_us, both, unless somebody still refers to them.
  */
 void catalog_forget_ended(struct catalog *catalog, int64_t before_us);
 

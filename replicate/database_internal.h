@@ -57,6 +57,7 @@ struct database {
 	atomic_uint n_hurried; /* threads that wait for mutex while others wait for them */
 	char *name;
 	bool ended;  /* unlinked, or replaced by a rename */
+	int64_t ended_us; /* the catalog's mutex: when that was noted */
 	bool loaded;
 	unsigned n_open[DATABASE_N_FILES];
 	bool index_visible; /* the clients' -shm is the backing one, and theirs */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/replicate/engine.h"
 
+#include "base/clock.h"
 #include "base/file.h"
-#include "replicate/database_internal.h"
+#include "replicate/catalog_internal.h"
 #include "tests/replicate/mount_vfs.h"
 
 #include <pthread.h>
@@ -210,6 +211,27 @@ static void what_vanished_while_unmounted_has_ended(void **state)
 	engine_open(f);
 	expect_names(f, false, "b.db ");
 	expect_names(f, true, "a.db b.db ");
+}
+
+static void an_idle_database_stays_for_a_while_after_its_end(void **state)
+{
+	struct engine *f = *state;
+	int64_t before_us;
+
+	make(f, "a.db");
+	usleep(2000);
+	before_us = clock_wall_us();
+	usleep(2000);
+	assert_int_equal(unlinkat(f->root_fd, "a.db", 0), 0);
+	catalog_removed(f->catalog, "a.db");
+	for (int i = 0; i < 2; i++) {
+		catalog_forget_ended(f->catalog, before_us);
+		expect_names(f, true, "a.db ");
+		engine_close(f);
+		engine_open(f);
+	}
+	catalog_forget_ended(f->catalog, clock_wall_us() + 1);
+	expect_names(f, true, "");
 }
 
 struct found {
@@ -545,6 +567,7 @@ int main(void)
 		TEST(removed_while_open_it_ends_quietly),
 		TEST(removed_while_open_its_wal_takes_no_room),
 		TEST(what_vanished_while_unmounted_has_ended),
+		TEST(an_idle_database_stays_for_a_while_after_its_end),
 		TEST(folders_are_searched_to_a_depth_that_is_said),
 		TEST(progress_is_that_of_the_start),
 		TEST(only_databases_are_found_in_a_folder),
