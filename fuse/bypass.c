@@ -17,6 +17,8 @@ struct bypass_lock {
 	uint64_t id;
 	unsigned n_opens;
 	int fd; /* -1: there was no file to lock */
+	dev_t dev; /* of that file */
+	ino_t ino;
 };
 
 void bypass_init(struct bypass *bypass, int root_fd, int sock)
@@ -111,19 +113,53 @@ static int conflict(struct bypass_lock *lock, struct error *err)
 static int open_file(struct bypass *bypass, struct bypass_lock *lock, struct error *err)
 {
 	int fd = open_database(bypass, lock->db);
+	struct stat st;
 
-	if (fd >= 0)
-		lock->fd = fd;
-	else if (fd != -ENOENT && fd != -EROFS)
+	if (fd == -ENOENT || fd == -EROFS)
+		return 0;
+	if (fd < 0)
 		return error_set_errno(err, -fd, "cannot open the bare database to lock it");
+	lock->fd = fd;
+	if (fstat(fd, &st) < 0)
+		return error_set_errno(err, errno, "cannot stat the bare database");
+	lock->dev = st.st_dev;
+	lock->ino = st.st_ino;
+	return 0;
+}
+
+/* The lock of a database that is the same file, by another of its names. */
+static struct bypass_lock *find_twin(struct bypass *bypass, const struct bypass_lock *lock)
+{
+	struct bypass_lock *twin = bypass->locks;
+
+	while (twin != NULL && (twin == lock || twin->fd < 0 || twin->dev != lock->dev ||
+				twin->ino != lock->ino))
+		twin = twin->next;
+	return lock->fd >= 0 ? twin : NULL;
+}
+
+/* Locks the file of lock, or takes part in the lock that it has. As file_lock(). */
+static int lock_file(struct bypass *bypass, struct bypass_lock *lock)
+{
+	const struct bypass_lock *twin = find_twin(bypass, lock);
+	int fd;
+
+	if (lock->fd < 0)
+		return 0;
+	if (twin == NULL)
+		return file_lock(lock->fd, F_WRLCK, PAGE_LOCK_OFFSET, PAGE_LOCK_LEN);
+	fd = fcntl(twin->fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return -errno;
+	close(lock->fd);
+	lock->fd = fd;
 	return 0;
 }
 
 /* Locks the file that is open and makes the lock known; 1: someone else has it. */
 static int take(struct bypass *bypass, struct bypass_lock *lock, struct error *err)
 {
-	int r = lock->fd < 0 ? 0 :
-			       file_lock(lock->fd, F_WRLCK, PAGE_LOCK_OFFSET, PAGE_LOCK_LEN);
+	int r = lock_file(bypass, lock);
 
 	if (r == -EAGAIN || r == -EACCES)
 		return 1;
@@ -202,7 +238,7 @@ void bypass_drop(struct bypass *bypass, struct database *db)
 	}
 	*at = lock->next;
 	message.id = lock->id;
-	if (lock->fd >= 0)
+	if (lock->fd >= 0 && find_twin(bypass, lock) == NULL)
 		(void)!file_lock(lock->fd, F_UNLCK, PAGE_LOCK_OFFSET, PAGE_LOCK_LEN);
 	if (lock->fd >= 0 && bypass->sock >= 0)
 		(void)!channel_send(bypass->sock, &message, -1);

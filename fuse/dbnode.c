@@ -33,8 +33,9 @@ struct found_base {
 };
 
 /*
- * Whether the companion has other names too, as none of SQLite's has: its node, which may
- * be locked, could be the one of its own base, or of a base that is waiting for it.
+ * Whether the companion has other names too, as none has that SQLite has just made: its
+ * node, which may be locked, could be that of its own base, or of a base that is waiting
+ * for it.
  */
 static bool has_other_names(const struct sought *sought)
 {
@@ -54,15 +55,26 @@ static bool base_is_regular(const struct sought *sought, size_t cut, struct stat
 	       S_ISREG(ret_st->st_mode);
 }
 
-/* Tells the engine of the handles that were opened before base was a database. */
-static void attach_base(struct filesystem *fs, const struct stat *st, struct database *db)
+/*
+ * Tells the engine of the handles that were opened before base was a database, or as
+ * another one's file, by another of its names. Where may_wait is not set a base that
+ * is being opened goes without, see has_other_names().
+ */
+static void attach_base(struct filesystem *fs, const struct stat *st, struct database *db,
+			bool may_wait)
 {
 	struct dbnode dbnode = { .db = db, .file = DATABASE_MAIN };
 	struct node *node = nodes_find(&fs->nodes, st);
 
 	if (node == NULL)
 		return;
-	pthread_mutex_lock(&node->open_mutex);
+	if (pthread_mutex_trylock(&node->open_mutex) != 0) {
+		if (!may_wait) {
+			nodes_unuse(&fs->nodes, node);
+			return;
+		}
+		pthread_mutex_lock(&node->open_mutex);
+	}
 	if (node->handles != NULL)
 		dbnode_attach(fs, node, &dbnode);
 	pthread_mutex_unlock(&node->open_mutex);
@@ -130,7 +142,8 @@ static int find_database(const struct sought *sought, struct dbnode *ret_dbnode,
 /*
  * SQLite opens a -wal or -journal of what it has open. Where the engine does not know
  * that, the file was opened before it was a database: the name was another's, whose file
- * was gone, and was found out to be one only then.
+ * was gone, and was found out to be one only then. Or somebody else opened it first, by
+ * another name.
  */
 static bool is_unattached(const struct sought *sought, const struct dbnode *dbnode,
 			  struct stat *ret_st)
@@ -138,7 +151,7 @@ static bool is_unattached(const struct sought *sought, const struct dbnode *dbno
 	if (dbnode->db == NULL || !sought->adopt ||
 	    (dbnode->file != DATABASE_WAL && dbnode->file != DATABASE_JOURNAL))
 		return false;
-	return !database_is_open(dbnode->db, DATABASE_MAIN) && !has_other_names(sought) &&
+	return !database_is_open(dbnode->db, DATABASE_MAIN) &&
 	       base_is_regular(sought, strlen(companion_suffix(dbnode->file)), ret_st);
 }
 
@@ -152,7 +165,7 @@ static int take_base(const struct sought *sought, struct found_base *base,
 	if (r < 0)
 		dbnode_done(dbnode);
 	else if (base->added || is_unattached(sought, dbnode, &base->st))
-		attach_base(fs, &base->st, dbnode->db);
+		attach_base(fs, &base->st, dbnode->db, !has_other_names(sought));
 	if (r != -ENOENT)
 		return r;
 	error_done(err); /* it was removed meanwhile */
@@ -253,8 +266,23 @@ void dbnode_released(struct filesystem *fs, const struct dbnode *dbnode)
 	bypass_drop(&fs->bypass, dbnode->db);
 }
 
+/* Lets go of those that were opened as another database's: that holds the same file. */
+static void detach_others(struct filesystem *fs, struct node *node, const struct database *db)
+{
+	for (struct handle *handle = node->handles; handle != NULL; handle = handle->next) {
+		struct dbnode other CLEANUP_DBNODE = { .db = NULL };
+
+		if (handle->db == NULL || handle->db == db)
+			continue;
+		other.db = handle_database(&fs->handles, handle, &other.file);
+		handle_set_database(&fs->handles, handle, NULL, DATABASE_MAIN);
+		dbnode_released(fs, &other);
+	}
+}
+
 void dbnode_attach(struct filesystem *fs, struct node *node, const struct dbnode *dbnode)
 {
+	detach_others(fs, node, dbnode->db);
 	for (struct handle *handle = node->handles; handle != NULL; handle = handle->next) {
 		struct error err CLEANUP_ERROR = ERROR_INIT;
 

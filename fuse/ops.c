@@ -116,6 +116,15 @@ double ops_attr_timeout(struct node *node)
 	return node->mapped_now ? 0 : 1;
 }
 
+/*
+ * Which of its names a file with several is opened by is told by the lookup before
+ * that, so the kernel must not keep any of them.
+ */
+double ops_entry_timeout(const struct node *node, const struct stat *st)
+{
+	return node->is_virtual || (S_ISREG(st->st_mode) && st->st_nlink > 1) ? 0 : OPS_TIMEOUT_S;
+}
+
 void ops_reply_attr(fuse_req_t req, struct node *node, const struct stat *st)
 {
 	struct stat shown = *st;
@@ -135,7 +144,7 @@ void ops_reply_entry(fuse_req_t req, struct node *node, const struct stat *st)
 		.generation = node->slot->generation,
 		.attr = *st,
 		.attr_timeout = ops_attr_timeout(node),
-		.entry_timeout = virtual ? 0 : OPS_TIMEOUT_S,
+		.entry_timeout = ops_entry_timeout(node, st),
 	};
 
 	if (!virtual)

@@ -38,6 +38,8 @@ int ops_kill_setuid(struct fuse_req *req, int fd) MUST_CHECK;
 
 /* How long the kernel may keep the attributes of node, in seconds. */
 double ops_attr_timeout(struct node *node);
+/* How long it may keep a name by which node was looked up, in seconds. */
+double ops_entry_timeout(const struct node *node, const struct stat *st);
 
 /* Replies with the attributes st of node. */
 void ops_reply_attr(struct fuse_req *req, struct node *node, const struct stat *st);

@@ -115,7 +115,7 @@ static void fill_entry(struct listing *listing, const struct dirent *dirent,
 	entry->attr = st;
 	entry->attr.st_ino = nodes_ino(&fs->nodes, &st);
 	entry->attr_timeout = ops_attr_timeout(node);
-	entry->entry_timeout = OPS_TIMEOUT_S;
+	entry->entry_timeout = ops_entry_timeout(node, &st);
 }
 
 static size_t add_plain(struct listing *listing, const struct dirent *dirent)

@@ -32,7 +32,8 @@ static int named_file_find(struct filesystem *fs, struct place *place, struct na
 	file->node = nodes_find(&fs->nodes, &file->st);
 	if (!S_ISREG(file->st.st_mode))
 		return 0;
-	if (file->node != NULL)
+	/* Of several names any may be the one that it is a database's by. */
+	if (file->node != NULL && file->st.st_nlink == 1)
 		file->dbnode.db = node_database(&fs->nodes, file->node, &file->dbnode.file);
 	return 0;
 }

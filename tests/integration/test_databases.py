@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from clients import INSERT, TABLE, close, make_database
-from mount import assert_captured, page_size_of, wait_for
+from mount import assert_captured, checkpointed_copy, page_size_of, wait_for
 
 def create(clients, path, mode="WAL", n=10):
     """A client with a new database of n rows."""
@@ -224,6 +224,62 @@ def test_a_file_that_is_its_own_companion(mounts, road, suffix):
             raise
     assert (mount.dir / "a").read_bytes() == b"Text"
     assert not names(mount)
+
+
+def read_all(folder):
+    """As a tool for backups does."""
+    for path in folder.rglob("*"):
+        path.stat()
+        if path.is_file():
+            path.read_bytes()
+
+
+def with_linked_copies(mounts, options, mode, n=10):
+    """A mount whose folder has a database and, in `old`, hard links to all its files."""
+    mount = mounts(start=False, **options)
+    made = made_elsewhere(mount.dir, "a.db", rows=n, mode=mode)
+    if mode == "WAL":
+        connection = sqlite3.connect(made, isolation_level=None)
+        connection.execute(INSERT)
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{made}{suffix}", mount.root / f"copy{suffix}")
+        connection.close()
+        for suffix in ("", "-wal"):
+            os.rename(mount.root / f"copy{suffix}", f"{made}{suffix}")
+    checkpointed_copy(made, mount.root / "base")
+    subprocess.run(["cp", "-al", mount.dir, mount.root / "old"], check=True)
+    os.rename(mount.root / "old", mount.dir / "old")
+    mount.start()
+    return mount
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE", "PERSIST"])
+@pytest.mark.parametrize("first", ["the program", "the backup"])
+def test_copies_by_hard_links(mounts, any_road, first, mode):
+    """Read, stat'ed and removed while the database is in use: that goes on being captured, a
+    transaction a commit."""
+    mount = with_linked_copies(mounts, any_road, mode)
+    read_all(mount.dir)
+    reader = (mount.dir / "old" / "a.db").open("rb") if first == "the backup" else None
+    connection = sqlite3.connect(mount.dir / "a.db", isolation_level=None)
+    connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
+    connection.execute("PRAGMA synchronous=OFF" if mode == "WAL" else "PRAGMA synchronous=FULL")
+    for i in range(60):
+        connection.execute(INSERT)
+        if i % 7 == 0 and mode == "WAL":
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        if i % 9 == 0 and i < 45:
+            read_all(mount.dir / "old")
+        if i == 45:
+            shutil.rmtree(mount.dir / "old")
+        if i == 30 and reader:
+            reader.close()
+    since = mount.database("a.db")["since_mount"]
+    connection.close()
+    mount.unmount()
+    assert_captured(mount, "a.db", records=60, merged=0, base=mount.root / "base")
+    assert since["unannounced_restarts"] == 0
+    assert " error " not in mount.log() and " warn " not in mount.log(), mount.log()
 
 
 def test_other_files_and_folders_are_untouched(mounts):
