@@ -98,6 +98,22 @@ static bool untouched(struct database *db)
 	       memcmp(&now, &before, sizeof(now)) == 0;
 }
 
+/* A new generation on the position, unless it has begun one since it was of that. */
+static int begin_where_it_is(struct database *db, uint64_t generation, struct error *err)
+{
+	struct wal_mark mark = wal_tail_mark(&db->tail);
+	bool fit = hashes_fit(db);
+	int r;
+
+	if (generation == 0 || db->log.position.generation != generation)
+		return 0;
+	r = database_begin_generation(db, db->log.position.txid, db->log.position.checksum,
+				      db->log.extent, &mark, err);
+	if (r == 0 && fit)
+		hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
+	return r;
+}
+
 /* evidence: of the clean stop before; NULL = there was none. 1: it had to give way. */
 static int reconcile(struct database *db, const struct evidence *evidence, struct error *err)
 {
@@ -121,13 +137,11 @@ static int reconcile(struct database *db, const struct evidence *evidence, struc
 		error_set(err, EAGAIN, "a rollback journal waits to be played back; captured %s",
 			  "when the database has been opened");
 		database_set_trouble(db, err);
-		return 0;
+		error_done(err);
+		return lost_tail ? begin_where_it_is(db, generation, err) : 0;
 	}
-	mark = wal_tail_mark(&db->tail);
-	if (r == 0 && lost_tail && generation != 0 && db->log.position.generation == generation)
-		r = database_begin_generation(db, db->log.position.txid,
-					      db->log.position.checksum, db->log.extent,
-					      &mark, err);
+	if (r == 0 && lost_tail)
+		r = begin_where_it_is(db, generation, err);
 	if (r == 0)
 		hashfile_set_position(&db->hashes, &db->log.position, db->log.extent);
 	return r < 0 ? r : database_remember_evidence(db, err);

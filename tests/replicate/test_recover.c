@@ -152,6 +152,39 @@ static void after_another_boot_a_new_generation_begins(void **state)
 	engine_expect(f, "a.db", 0, 0);
 }
 
+/* The content is not to be had before the journal is played back; the position is. */
+static void after_another_boot_with_a_hot_journal_too(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "a.db");
+	struct position before;
+	struct position parent;
+	struct position now;
+
+	engine_run(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 50, 500);
+	before = position_of(f, "a.db");
+	engine_run(db, "BEGIN; UPDATE t SET b=randomblob(600)");
+	assert_int_equal(sqlite3_db_cacheflush(db), SQLITE_OK);
+	engine_kill(f, db);
+	f->same_boot = false;
+	engine_open(f);
+	now = position_of(f, "a.db");
+	parent = parent_of(f, "a.db");
+	assert_true(position_equal(&parent, &before));
+	assert_int_not_equal(now.generation, before.generation);
+	assert_int_equal(now.txid, before.txid);
+	assert_int_equal(now.checksum, before.checksum);
+	assert_int_equal(count_rows(f, "a.db"), 50);
+	now = engine_exact(f, "a.db");
+	assert_int_equal(now.txid, before.txid);
+	assert_int_equal(n_merged(f, "a.db"), 0);
+	db = engine_db(f, "a.db");
+	engine_rows(db, 1, 10);
+	sqlite3_close(db);
+	engine_expect(f, "a.db", 0, 0);
+}
+
 /* Killed between the log and the page hashes, at whatever distance. */
 static void page_hashes_behind_the_log_catch_up(void **state)
 {
@@ -661,6 +694,7 @@ int main(void)
 		TEST(after_a_clean_stop_nothing_is_done),
 		TEST(after_a_kill_the_generation_goes_on),
 		TEST(after_another_boot_a_new_generation_begins),
+		TEST(after_another_boot_with_a_hot_journal_too),
 		TEST(page_hashes_behind_the_log_catch_up),
 		TEST(page_hashes_that_are_gone_are_made_again),
 		TEST(a_power_loss_is_rolled_forward_behind_the_wal),
