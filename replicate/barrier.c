@@ -264,9 +264,13 @@ static int begin_locked(struct database *db, enum database_file file, enum datab
 	if (file == DATABASE_JOURNAL)
 		return begin_journal(db, what, size, err);
 	r = what == DATABASE_SYNC ? capture_catch_up(db, err) : catch_up_making_room(db, err);
-	/* So begins the end of a WAL that has been copied whole; it is removed next. */
+	/*
+	 * So begins the end of a WAL that has been copied whole; it is removed next. Unless
+	 * somebody else removes the index: its clients go on with it, and so do we.
+	 */
 	if (file == DATABASE_SHM)
-		db->wal_ends = r == 0 && what == DATABASE_UNLINK && database_index_trusted(db);
+		db->wal_ends = r == 0 && what == DATABASE_UNLINK && database_index_trusted(db) &&
+			       db->tail.index_fd >= 0;
 	else if (what != DATABASE_SYNC)
 		return r;
 	else
@@ -340,16 +344,6 @@ static void end_main_truncate(struct database *db)
 		db->have_evidence = false;
 }
 
-static void end_shm(struct database *db, enum database_barrier what)
-{
-	if (what == DATABASE_TRUNCATE)
-		db->index_visible = db->index_on_disk;
-	if (what == DATABASE_UNLINK && db->tail.index_fd >= 0) {
-		close(db->tail.index_fd);
-		db->tail.index_fd = -1;
-	}
-}
-
 static void end_wal(struct database *db, enum database_barrier what)
 {
 	struct stat st;
@@ -369,7 +363,8 @@ static void end_locked(struct database *db, enum database_file file, enum databa
 		end_wal(db, what);
 		break;
 	case DATABASE_SHM:
-		end_shm(db, what);
+		if (what == DATABASE_TRUNCATE)
+			db->index_visible = db->index_on_disk;
 		break;
 	case DATABASE_JOURNAL:
 		if (what == DATABASE_UNLINK)

@@ -184,8 +184,10 @@ int capture_catch_up(struct database *db, struct error *err)
 	uint32_t target;
 	int r;
 
+	if (db->ended || !db->loaded)
+		return 0;
 	/* Commits behind the published end are of clients that died: those are never made. */
-	if (db->ended || !db->loaded || db->wal_ends)
+	if (db->wal_ends && db->tail.index_fd < 0)
 		return 0;
 	open_wal_files(db);
 	use_index = database_index_trusted(db);

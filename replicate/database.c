@@ -139,6 +139,8 @@ static void index_opened(struct database *db, bool create, bool visible)
 	db->index_visible = visible && !left_behind && (create || db->index_visible);
 	db->index_on_disk = visible;
 	db->wal_ends = false;
+	if (create)
+		wal_tail_close_index(&db->tail); /* another one has that name now */
 }
 
 /*
@@ -267,10 +269,8 @@ void database_released(struct database *db, enum database_file file)
 	if (db->n_open[file] == 0)
 		return;
 	db->n_open[file]--;
-	if (file == DATABASE_SHM && db->n_open[file] == 0 && db->tail.index_fd >= 0) {
-		close(db->tail.index_fd);
-		db->tail.index_fd = -1;
-	}
+	if (file == DATABASE_SHM && db->n_open[file] == 0)
+		wal_tail_close_index(&db->tail);
 	if (file == DATABASE_MAIN && db->n_open[file] == 0)
 		db->writes_unseen = false;
 	if (database_in_use(db))

@@ -64,7 +64,7 @@ struct database {
 	bool index_on_disk; /* it is the backing one; perhaps left by others */
 	bool suspect;	    /* compare all pages at the next quiet moment */
 	bool lost;	    /* the WAL went past the capture: catching up is comparing */
-	bool wal_ends;	    /* its last client is closing: what it publishes is captured */
+	bool wal_ends;	    /* its index is unlinked: only what is published there is captured */
 	int main_fd;
 	struct txlog log;
 	struct hashfile hashes;

@@ -15,14 +15,19 @@ void wal_tail_init(struct wal_tail *tail)
 	*tail = (struct wal_tail){ .fd = -1, .index_fd = -1 };
 }
 
+void wal_tail_close_index(struct wal_tail *tail)
+{
+	if (tail->index_fd >= 0)
+		close(tail->index_fd);
+	tail->index_fd = -1;
+}
+
 void wal_tail_close_files(struct wal_tail *tail)
 {
 	if (tail->fd >= 0)
 		close(tail->fd);
-	if (tail->index_fd >= 0)
-		close(tail->index_fd);
 	tail->fd = -1;
-	tail->index_fd = -1;
+	wal_tail_close_index(tail);
 }
 
 void wal_tail_done(struct wal_tail *tail)

@@ -76,6 +76,9 @@ void wal_tail_done(struct wal_tail *tail);
 /* Closes both files; what has been captured is remembered. */
 void wal_tail_close_files(struct wal_tail *tail);
 
+/* Closes the index alone: it is nobody's any more. */
+void wal_tail_close_index(struct wal_tail *tail);
+
 /*
  * Looks how far the WAL goes. use_index: the WAL-index is trustworthy (a client
  * has it open, and its bytes are visible). Notices restarts and begins following

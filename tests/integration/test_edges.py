@@ -103,6 +103,23 @@ def test_killed_between_the_unlinks_of_shm_and_wal(mounts, clients, folder, any_
     assert report["txid"] == 2 + 120
 
 
+def test_a_shm_that_somebody_removes(ram_mounts, clients, any_road):
+    """The WAL does not end with it while a program has it open: it is followed without an index."""
+    mount = ram_mounts(**any_road)
+    path = mount.dir / "a.db"
+    client = make_database(clients, path, rows=20)
+    os.unlink(f"{path}-shm")
+    client.many(20, "UPDATE t SET v = randomblob(300) WHERE id = ?1 + 1")
+    client.sql("PRAGMA wal_checkpoint(RESTART)")
+    client.many(20, INSERT)
+    assert mount.settle("a.db").split(":")[1] == "62"
+    client.sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    client.many(5, INSERT)
+    close_all(mount, client)
+    report = assert_captured(mount, "a.db", merged=0)
+    assert report["txid"] == 2 + 65
+
+
 def test_killed_between_the_header_copies_under_a_checkpointer(mounts, clients, folder, road):
     """B6: the copies never agree while the checkpointer waits in the barrier."""
     mount = mounts(capture=road)
