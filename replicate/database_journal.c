@@ -66,14 +66,14 @@ void database_journal_opening(struct database *db, bool writable)
 
 	if (!db->loaded)
 		return;
+	if (writable)
+		journal->found = database_journal_state(db) == JOURNAL_HEADER_VALID;
 	/* Others look at it too, while its transaction is under way. */
 	if (is_kept(db))
 		return;
 	journal->have_head = false;
 	note_quiet(db, database_look_at_main(db, &look) ? &look : NULL);
-	if (writable) {
-		journal->found = database_journal_state(db) == JOURNAL_HEADER_VALID;
-	} else {
+	if (!writable) {
 		journal->quiet &= was_quiet;
 		journal->unsure |= was_unsure;
 	}
@@ -108,7 +108,7 @@ bool database_journal_dropped(struct database *db)
 	const struct journal_state *journal = &db->journal;
 	struct main_look look;
 
-	return journal->synced && catalog_times_fine(db->catalog) &&
+	return journal->synced && journal->found && catalog_times_fine(db->catalog) &&
 	       database_look_at_main(db, &look) && look.size == journal->main.size &&
 	       look.mtime_ns == journal->main.mtime_ns && journal_has_super(journal->fd);
 }

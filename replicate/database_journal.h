@@ -44,7 +44,8 @@ bool database_journal_began_quiet(struct database *db);
  * While X is being synced: whether the journal, which is valid, is dropped as it is.
  * That is one of a commit of several databases, whose super-journal had gone before
  * its writer died: all is committed, and whoever reads next makes no other call to
- * end it where journals are kept. Commits and playbacks write to X before that.
+ * end it where journals are kept. Playbacks write to X before that. A commit may not,
+ * where all of it was written earlier; but who plays back has found the journal.
  */
 bool database_journal_dropped(struct database *db);
 
