@@ -75,9 +75,8 @@ static int settle_for_client(struct database *db, struct error *err)
 {
 	int r = database_settle(db, err);
 
-	if (r >= 0)
-		return r;
-	r = excuse_full_log(db, r, err);
+	if (r < 0)
+		r = excuse_full_log(db, r, err);
 	db->lost |= r == 1; /* a WAL that follows begins with a comparison */
 	return r;
 }

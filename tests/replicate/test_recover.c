@@ -592,6 +592,35 @@ static void a_wal_begun_over_what_was_captured_is_taken_in_one_by_one(void **sta
 }
 
 /* First seen while a WAL is left over: the WAL counts. */
+/* Who opens it lets others go first, and has it compared before the WAL goes on. */
+static void a_wal_that_has_lost_its_end_is_compared_when_nobody_waits(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = begin(f, "a.db");
+	struct database *found = catalog_find(f->catalog, "a.db");
+	struct stat st;
+	int fd;
+
+	engine_rows(db, 50, 500);
+	engine_run(db, "PRAGMA wal_checkpoint(TRUNCATE)");
+	engine_run(db, "UPDATE t SET b=randomblob(500) WHERE a=1");
+	engine_run(db, "UPDATE t SET b=randomblob(500) WHERE a=40");
+	engine_abandon(db);
+	fd = openat(f->root_fd, "a.db-wal", O_RDWR);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(ftruncate(fd, st.st_size - 4096 - 24), 0);
+	close(fd);
+	atomic_fetch_add(&found->n_hurried, 1);
+	db = engine_db(f, "a.db");
+	engine_run(db, "SELECT * FROM t");
+	atomic_fetch_sub(&found->n_hurried, 1);
+	database_unref(found);
+	engine_run(db, "UPDATE t SET b=randomblob(500) WHERE a=20");
+	engine_expect(f, "a.db", 0, 1);
+	sqlite3_close(db);
+	engine_expect(f, "a.db", 0, 1);
+}
+
 static void a_first_capture_takes_the_wal_in(void **state)
 {
 	struct engine *f = *state;
@@ -708,6 +737,7 @@ int main(void)
 		TEST(a_database_changed_while_unmounted_is_merged),
 		TEST(a_wal_begun_over_unseen_changes_is_merged),
 		TEST(a_wal_begun_over_what_was_captured_is_taken_in_one_by_one),
+		TEST(a_wal_that_has_lost_its_end_is_compared_when_nobody_waits),
 		TEST(a_first_capture_takes_the_wal_in),
 		TEST(a_full_disk_while_mounting_loses_nothing),
 		TEST(a_wal_that_cannot_be_written_says_why),
