@@ -15,7 +15,11 @@
 /* With fewer transactions it is not worth waking a thread to sync the log ahead. */
 #define SYNC_AHEAD_MIN 16
 
-/* As capture_catch_up(); where the log has no room, what it need not keep goes first. */
+/*
+ * As capture_catch_up(); where the log has no room, what it need not keep goes first. A
+ * comparison that had to give way loses nothing by being made later: that is no reason
+ * to refuse a call.
+ */
 static int catch_up_making_room(struct database *db, struct error *err)
 {
 	int r = capture_catch_up(db, err);
@@ -23,6 +27,10 @@ static int catch_up_making_room(struct database *db, struct error *err)
 	if ((r == -ENOSPC || r == -EDQUOT) && tailer_make_room(db)) {
 		error_done(err);
 		r = capture_catch_up(db, err);
+	}
+	if (r == -EAGAIN && db->lost) {
+		error_done(err);
+		r = 0;
 	}
 	return r;
 }

@@ -343,6 +343,28 @@ static void a_suspicion_outlives_a_full_disk(void **state)
 	sqlite3_close(db);
 }
 
+/* A rename or a removal waits just when a checkpoint wants to know what went past us. */
+static void a_checkpoint_is_not_refused_for_who_waits(void **state)
+{
+	struct engine *f = *state;
+	sqlite3 *db = engine_db(f, "w.db");
+	struct database *found;
+
+	engine_run(db, "PRAGMA journal_mode=WAL; CREATE TABLE t(a INTEGER PRIMARY KEY, b)");
+	engine_rows(db, 100, 500);
+	found = catalog_find(f->catalog, "w.db");
+	found->lost = true;
+	atomic_fetch_add(&found->n_hurried, 1);
+	engine_run(db, "UPDATE t SET b=1 WHERE a=50; PRAGMA wal_checkpoint(TRUNCATE)");
+	engine_run(db, "UPDATE t SET b=2 WHERE a=51");
+	atomic_fetch_sub(&found->n_hurried, 1);
+	engine_expect(f, "w.db", 0, 1);
+	assert_null(found->trouble);
+	database_unref(found);
+	sqlite3_close(db);
+	engine_expect(f, "w.db", 0, 1);
+}
+
 /* A log without room is no business of a call that loses nothing. */
 static void what_refuses_nothing_leaves_no_error(void **state)
 {
@@ -778,6 +800,7 @@ int main(void)
 		BOTH_ROADS(a_broken_chain_is_cut_off_by_a_crash),
 		BOTH_ROADS(a_broken_chain_is_compared_where_the_index_is_not_seen),
 		BOTH_ROADS(a_broken_chain_that_was_checkpointed_is_cut_off_by_a_crash),
+		TEST(a_checkpoint_is_not_refused_for_who_waits),
 		TEST(what_refuses_nothing_leaves_no_error),
 		TEST(room_in_the_log_is_given_back),
 		TEST(a_restart_that_a_comparison_sees_first_is_counted),
