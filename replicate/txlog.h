@@ -76,6 +76,7 @@ struct txlog {
 	struct record_header open; /* the record being built; txid 0 = none */
 	struct hash_stream *hash;
 	bool new_generation;	/* the next record begins a file of its own */
+	bool sync_failed;	/* nothing of the last file will ever count as durable */
 };
 
 /* How txlog_open found things. */

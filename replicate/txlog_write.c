@@ -160,6 +160,8 @@ int txlog_begin_generation(struct txlog *log, const struct log_header *head, str
 	struct beginning after = { *head, head->base, head->extent,
 				   MAX(head->time_us, log->time_us), head->mark };
 	bool new_generation = log->new_generation;
+	bool sync_failed = log->sync_failed;
+	uint64_t n_synced = log->n_synced;
 	int r;
 
 	txlog_discard(log);
@@ -171,6 +173,7 @@ int txlog_begin_generation(struct txlog *log, const struct log_header *head, str
 	if (r == 0) {
 		log->n_published++;
 		log->new_generation = false;
+		log->sync_failed = false;
 		r = txlog_sync(log, err);
 		if (r < 0) {
 			remove_last(log);
@@ -179,7 +182,10 @@ int txlog_begin_generation(struct txlog *log, const struct log_header *head, str
 	}
 	if (r < 0) {
 		set_beginning(log, &before);
-		log->new_generation = new_generation;
+		/* Unless a sync has just failed, too. */
+		log->new_generation |= new_generation;
+		log->sync_failed |= sync_failed;
+		log->n_synced = n_synced;
 	}
 	txlog_discard(log);
 	return r;
@@ -406,6 +412,9 @@ int txlog_sync_begin(struct txlog *log, struct txlog_sync_pending *ret_pending, 
 
 	if (log->n_published == log->n_synced)
 		return 1;
+	if (log->sync_failed)
+		return error_set(err, EIO, "the transaction log could not be synced: another "
+				 "file is to follow");
 	r = open_last(log, err);
 	if (r == 0)
 		r = sync_dir(log, err);
@@ -423,6 +432,7 @@ int txlog_sync_end(struct txlog *log, struct txlog_sync_pending *pending, int re
 	if (result < 0) {
 		/* Another try may report success for pages that are gone. */
 		log->new_generation = true;
+		log->sync_failed = true;
 		return error_set_errno(err, -result, "cannot sync the transaction log");
 	}
 	log->n_synced = MAX(log->n_synced, pending->n_published);

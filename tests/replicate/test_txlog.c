@@ -1132,17 +1132,26 @@ static void what_an_earlier_process_wrote_is_synced_too(void **state)
 /* A second fdatasync may report success for what the first one lost. */
 static void a_failed_sync_gives_the_file_up(void **state)
 {
+	struct unit_folder *folder = *state;
 	struct txlog_sync_pending pending;
 	struct error err CLEANUP_ERROR = ERROR_INIT;
 	struct log_header head = new_head(0xbb);
 	struct txlog log;
 	int null_fd;
 
-	new_log(&log, *state, NO_LIMIT);
+	new_log(&log, folder, NO_LIMIT);
 	put_record(&log, 1);
 	assert_int_equal(txlog_sync_begin(&log, &pending, &err), 0);
 	assert_int_equal(txlog_sync_end(&log, &pending, -EIO, &err), -EIO);
 	assert_true(log.new_generation);
+	assert_int_equal(txlog_sync_begin(&log, &pending, &err), -EIO);
+	/* Nor is it after a generation could not begin. */
+	assert_int_equal(renameat(folder->fd, "log", folder->fd, "away"), 0);
+	assert_int_equal(txlog_begin_generation(&log, &head, &err), -ENOENT);
+	assert_int_equal(renameat(folder->fd, "away", folder->fd, "log"), 0);
+	assert_true(log.new_generation);
+	assert_int_equal(txlog_sync_begin(&log, &pending, &err), -EIO);
+	error_done(&err);
 	/* No sync of the old file is tried again: on this descriptor it would fail. */
 	null_fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	close(log.fd);
