@@ -61,6 +61,7 @@ struct txlog {
 	int fd;			/* the last file, or -1 while it is closed */
 	int index_fd;
 	uint64_t indexed;	/* offset of the last indexed record */
+	uint64_t written_out;	/* the disk has begun to write up to here */
 	uint64_t n_published;	/* flushes so far */
 	uint64_t n_synced;	/* as many of them are durable */
 	bool dir_dirty;		/* a file was made since the last sync */

@@ -16,6 +16,9 @@
 /* With more than that it is worth giving some back. */
 #define RESERVE_KEPT (4 * RESERVE_STEP)
 
+/* The disk is to begin with what was written in runs of this many bytes. */
+#define WRITE_OUT_STEP (4u << 20)
+
 /* Gives back the room behind the published end. */
 static void unreserve(struct txlog *log)
 {
@@ -61,6 +64,7 @@ static int open_last(struct txlog *log, struct error *err)
 	if (log->index_fd < 0)
 		log->index_fd = -1; /* only a hint: reading works without */
 	log->indexed = 0;
+	log->written_out = file.end;
 	return 0;
 }
 
@@ -221,6 +225,21 @@ void txlog_begin(struct txlog *log, const struct record_header *header)
 	hash_stream_reset(log->hash);
 }
 
+/*
+ * Whoever needs a sync, or the next file, holds up commits for as long as that takes:
+ * the disk begins with what there is meanwhile.
+ */
+static void begin_write_out(struct txlog *log)
+{
+	uint64_t end = txlog_last(log).end + log->spilled;
+
+	if (end < log->written_out + WRITE_OUT_STEP)
+		return;
+	(void)!sync_file_range(log->fd, (off_t)log->written_out, (off_t)(end - log->written_out),
+			       SYNC_FILE_RANGE_WRITE);
+	log->written_out = end;
+}
+
 /* Writes pending behind what was spilled before. */
 static int spill(struct txlog *log, struct error *err)
 {
@@ -236,6 +255,7 @@ static int spill(struct txlog *log, struct error *err)
 	}
 	log->spilled += log->pending.len;
 	buf_reset(&log->pending);
+	begin_write_out(log);
 	return 0;
 }
 
