@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 int file_open_beneath(int dir_fd, const char *path, int flags, mode_t mode)
 {
@@ -178,6 +179,18 @@ bool file_times_fine(int dir_fd)
 		last = st.st_mtim;
 	}
 	return true;
+}
+
+uint64_t file_system_id(int fd)
+{
+	struct statfs fs;
+	uint32_t words[2];
+
+	if (fstatfs(fd, &fs) < 0)
+		return 0;
+	_Static_assert(sizeof(fs.f_fsid) == sizeof(words), "f_fsid is two words");
+	memcpy(words, &fs.f_fsid, sizeof(words));
+	return (uint64_t)words[1] << 32 | words[0];
 }
 
 int file_lock(int fd, short type, off_t start, off_t len)

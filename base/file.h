@@ -59,6 +59,9 @@ int file_make_dir(int dir_fd, const char *path, mode_t mode, struct error *err) 
  */
 bool file_times_fine(int dir_fd) MUST_CHECK;
 
+/* f_fsid of statfs(2): what most file systems keep from mount to mount; 0: it has none. */
+uint64_t file_system_id(int fd);
+
 /*
  * Sets an OFD lock of type (F_RDLCK, F_WRLCK, F_UNLCK) on len bytes at start, 0: to
  * whatever end, without waiting. 0; -EAGAIN or -EACCES: another holds one that

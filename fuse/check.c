@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "fuse/mountinfo.h"
+#include "base/mountinfo.h"
 #include "fuse/procscan.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "fuse/filesystem.h"
 
+#include "base/mountinfo.h"
 #include "fuse/connection.h"
 #include "fuse/filesystem_internal.h"
-#include "fuse/mountinfo.h"
 #include "fuse/ops.h"
 #include "fuse/supervisor.h"
 

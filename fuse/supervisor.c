@@ -2,8 +2,8 @@
 #include "fuse/supervisor.h"
 
 #include "base/log.h"
+#include "base/mountinfo.h"
 #include "fuse/check.h"
-#include "fuse/mountinfo.h"
 #include "fuse/session.h"
 #include "fuse/statelock.h"
 #include "fuse/supervisor_internal.h"

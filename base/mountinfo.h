@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef FUSE_MOUNTINFO_H
-#define FUSE_MOUNTINFO_H
+#ifndef BASE_MOUNTINFO_H
+#define BASE_MOUNTINFO_H
 
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* /proc/self/mountinfo (proc(5)), one line. The strings point into the line. */
@@ -29,6 +30,9 @@ int mountinfo_find(const char *point, struct mountinfo *ret_info, char **ret_lin
 
 /* Whether the file system dev is mounted anywhere in this namespace. 0; 1: it is; -errno. */
 int mountinfo_has_dev(dev_t dev, struct error *err) MUST_CHECK;
+
+/* The same for a file system with that file_system_id(). Blocks for as long as that does. */
+int mountinfo_has_filesystem(dev_t dev, uint64_t fsid, struct error *err) MUST_CHECK;
 
 /* Whether type is that of a FUSE file system. */
 bool mountinfo_is_fuse(const char *type);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include "fuse/mountinfo.h"
+#include "base/mountinfo.h"
+
+#include "base/file.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -85,7 +87,9 @@ int mountinfo_find(const char *point, struct mountinfo *ret_info, char **ret_lin
 	return found == NULL ? 1 : 0;
 }
 
-int mountinfo_has_dev(dev_t dev, struct error *err)
+/* Whether there is a mount of dev that is wanted, which NULL means of all. 0, 1 or -errno. */
+static int has_mount(dev_t dev, bool (*wanted)(const struct mountinfo *info, uint64_t arg),
+		     uint64_t arg, struct error *err)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
 	bool found = false;
@@ -98,13 +102,31 @@ int mountinfo_has_dev(dev_t dev, struct error *err)
 	while (!found && getline(&line, &size, file) >= 0) {
 		struct mountinfo info;
 
-		found = mountinfo_parse(line, &info) && info.dev == dev;
+		found = mountinfo_parse(line, &info) && info.dev == dev &&
+			(wanted == NULL || wanted(&info, arg));
 	}
 	if (!found && !feof(file))
 		r = error_set_errno(err, errno, "cannot read /proc/self/mountinfo");
 	free(line);
 	fclose(file);
 	return r < 0 ? r : found;
+}
+
+int mountinfo_has_dev(dev_t dev, struct error *err)
+{
+	return has_mount(dev, NULL, 0, err);
+}
+
+static bool is_of_filesystem(const struct mountinfo *info, uint64_t fsid)
+{
+	int fd CLEANUP_FD = open(info->point, O_PATH | O_CLOEXEC);
+
+	return fd >= 0 && file_system_id(fd) == fsid;
+}
+
+int mountinfo_has_filesystem(dev_t dev, uint64_t fsid, struct error *err)
+{
+	return has_mount(dev, is_of_filesystem, fsid, err);
 }
 
 bool mountinfo_is_fuse(const char *type)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit.h"
 
-#include "fuse/mountinfo.h"
+#include "base/mountinfo.h"
 
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
