@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
+#include "base/mountinfo.h"
 #include "replicate/envelope.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ struct identity {
 	char *boot;
 	uint64_t dev;
 	uint64_t inode;
+	uint64_t fsid; /* file_system_id(); 0: not known */
 };
 
 static void identity_done(struct identity *identity)
@@ -51,6 +53,7 @@ static int identity_now(struct identity *identity, int root_fd, struct error *er
 	identity->boot = read_line("/proc/sys/kernel/random/boot_id");
 	identity->dev = st.st_dev;
 	identity->inode = st.st_ino;
+	identity->fsid = file_system_id(root_fd);
 	if (identity->machine == NULL || identity->boot == NULL)
 		return error_set(err, ENOMEM, "out of memory");
 	return 0;
@@ -59,9 +62,11 @@ static int identity_now(struct identity *identity, int root_fd, struct error *er
 static int write_identity(int fd, const struct identity *identity, struct error *err)
 {
 	struct buf text CLEANUP_BUF = { 0 };
-	json_t *json = json_pack("{s:o, s:s, s:s, s:o, s:o}", "node", json_id(&identity->node_id),
-				 "machine", identity->machine, "boot", identity->boot, "device",
-				 json_hex(identity->dev), "inode", json_hex(identity->inode));
+	json_t *json = json_pack("{s:o, s:s, s:s, s:o, s:o, s:o}", "node",
+				 json_id(&identity->node_id), "machine", identity->machine,
+				 "boot", identity->boot, "device", json_hex(identity->dev),
+				 "inode", json_hex(identity->inode), "filesystem",
+				 json_hex(identity->fsid));
 	int r = envelope_write(KIND, VERSION, json, &text, err);
 
 	return r < 0 ? r : file_replace(fd, KIND, text.data, text.len, 0600, err);
@@ -91,6 +96,8 @@ static int read_identity(int fd, struct identity *identity, struct error *err)
 	identity->boot = strdup(fields_text(&fields, "boot"));
 	identity->dev = fields_hex(&fields, "device");
 	identity->inode = fields_hex(&fields, "inode");
+	if (json_object_get(json, "filesystem") != NULL)
+		identity->fsid = fields_hex(&fields, "filesystem");
 	if (bad != NULL)
 		return error_set(err, EBADMSG, "the field '%s' is missing or wrong", bad);
 	if (identity->machine == NULL || identity->boot == NULL)
@@ -120,12 +127,26 @@ static int open_folder(struct state *state, const char *state_dir, bool create, 
 	return 0;
 }
 
+/*
+ * Whether it is the folder that was found, and not a copy. A disk may have another
+ * device number at its next mount; a copy of it has its id, but mostly stands beside it.
+ */
+static bool is_same_folder(const struct identity *found, const struct identity *now)
+{
+	CLEANUP_ERROR struct error ignored = ERROR_INIT;
+
+	if (strcmp(found->machine, now->machine) != 0 || found->inode != now->inode)
+		return false;
+	return found->dev == now->dev ||
+	       (found->fsid != 0 && found->fsid == now->fsid &&
+		mountinfo_has_filesystem(found->dev, found->fsid, &ignored) == 0);
+}
+
 /* A folder copied with its state is a node of its own. */
 static int check_node(struct state *state, struct identity *found, const struct identity *now,
 		      bool own_place, struct error *err)
 {
-	bool same = strcmp(found->machine, now->machine) == 0 && found->dev == now->dev &&
-		    found->inode == now->inode;
+	bool same = is_same_folder(found, now);
 
 	state->node_id = found->node_id;
 	state->same_boot = same && strcmp(found->boot, now->boot) == 0;

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import sqlite3
 import subprocess
 
@@ -382,6 +383,104 @@ def test_a_state_folder_of_another_folder(mounts, clients):
     other = mounts("other", start=False, env={"REPLITEDFS_MOUNT_STATE_DIR": str(mount.state)})
     assert_refused(other.start(check=False), CONFIG, "another folder", "fix:")
     assert_nothing_lost(mount)
+
+
+class Disk:
+    """A file with an ext4, as loop devices; mounted at one place at a time."""
+
+    def __init__(self, image):
+        self.image = image
+        self.device = self.place = None
+        with image.open("wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+
+    def mount(self, place):
+        """Under another device number than before."""
+        before = self.device
+        done = subprocess.run(
+            ["losetup", "-f", "--show", self.image], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            pytest.skip(f"no loop devices here: {done.stderr.strip()}")
+        self.device = done.stdout.strip()
+        if before:
+            subprocess.run(["losetup", "-d", before], check=True)
+        subprocess.run(["mount", self.device, place], check=True)
+        self.place = place
+
+    def unmount(self):
+        """Keeps the device for as long as it has no other."""
+        if self.place:
+            subprocess.run(["umount", self.place], check=True)
+        self.place = None
+
+    def end(self):
+        """Leaves nothing but the file."""
+        self.unmount()
+        if self.device:
+            subprocess.run(["losetup", "-d", self.device], check=True)
+
+
+@pytest.fixture
+def disks(folder):
+    """Makes disks, and ends them."""
+    with contextlib.ExitStack() as made:
+
+        def make(name):
+            disk = Disk(folder / name)
+            made.callback(disk.end)
+            return disk
+
+        yield make
+
+
+@pytest.mark.parametrize("own_state", [True, False], ids=["its own state", "state elsewhere"])
+def test_a_disk_with_another_device_number_is_the_same_folder(disks, mounts, clients, own_state):
+    """As after a restart of the machine: the history and the backup go on."""
+    mount = mounts(start=False, backup=True)
+    disk = disks("disk")
+    disk.mount(mount.dir)
+    if own_state:
+        del mount.env["REPLITEDFS_MOUNT_STATE_DIR"]
+    for txid in (12, 15):
+        mount.start()
+        if txid == 12:
+            close(make_database(clients, mount.dir / "a.db", rows=10))
+        else:
+            client = clients(mount.dir / "a.db")
+            client.many(3, INSERT)
+            close(client)
+        assert mount.database("a.db")["txid"] == txid
+        mount.unmount()
+        disk.unmount()
+        disk.mount(mount.dir)
+    assert len(list(mount.backup.glob("a.db-*"))) == 1
+    run_cli("restore", "--from", mount.backup, "--db", "a.db", "--txid", "15", "-o",
+            mount.root / "restored.db")
+    disk.unmount()
+
+
+def test_a_disk_copied_block_by_block_is_a_node_of_its_own(disks, folder, mounts, clients):
+    """Its folder has the same inode, its file system the same id; but the other is still there."""
+    disk, copy = disks("disk"), disks("copy")
+    first, second = (mounts(name, start=False) for name in ("first", "second"))
+    for mount in (first, second):
+        del mount.env["REPLITEDFS_MOUNT_STATE_DIR"]
+    disk.mount(first.dir)
+    first.start()
+    close(make_database(clients, first.dir / "a.db", rows=3))
+    first.unmount()
+    disk.unmount()
+    shutil.copy(disk.image, copy.image)
+    disk.mount(first.dir)
+    copy.mount(second.dir)
+    first.start()
+    second.start()
+    assert first.status()["node"] != second.status()["node"]
+    for mount, disk_of in ((first, disk), (second, copy)):
+        mount.unmount()
+        disk_of.unmount()
 
 
 def test_a_copied_folder_is_a_node_of_its_own(mounts, clients):
