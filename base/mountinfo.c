@@ -87,9 +87,9 @@ int mountinfo_find(const char *point, struct mountinfo *ret_info, char **ret_lin
 	return found == NULL ? 1 : 0;
 }
 
-/* Whether there is a mount of dev that is wanted, which NULL means of all. 0, 1 or -errno. */
-static int has_mount(dev_t dev, bool (*wanted)(const struct mountinfo *info, uint64_t arg),
-		     uint64_t arg, struct error *err)
+/* Whether there is a mount of dev that is wanted. 0, 1 or -errno. */
+static int has_mount(dev_t dev, bool (*wanted)(const struct mountinfo *info, const void *arg),
+		     const void *arg, struct error *err)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
 	bool found = false;
@@ -103,7 +103,7 @@ static int has_mount(dev_t dev, bool (*wanted)(const struct mountinfo *info, uin
 		struct mountinfo info;
 
 		found = mountinfo_parse(line, &info) && info.dev == dev &&
-			(wanted == NULL || wanted(&info, arg));
+			wanted(&info, arg);
 	}
 	if (!found && !feof(file))
 		r = error_set_errno(err, errno, "cannot read /proc/self/mountinfo");
@@ -112,21 +112,26 @@ static int has_mount(dev_t dev, bool (*wanted)(const struct mountinfo *info, uin
 	return r < 0 ? r : found;
 }
 
-int mountinfo_has_dev(dev_t dev, struct error *err)
+static bool is_of_type(const struct mountinfo *info, const void *type)
 {
-	return has_mount(dev, NULL, 0, err);
+	return strcmp(info->type, type) == 0;
 }
 
-static bool is_of_filesystem(const struct mountinfo *info, uint64_t fsid)
+int mountinfo_has_dev(dev_t dev, const char *type, struct error *err)
+{
+	return has_mount(dev, is_of_type, type, err);
+}
+
+static bool is_of_filesystem(const struct mountinfo *info, const void *fsid)
 {
 	int fd CLEANUP_FD = open(info->point, O_PATH | O_CLOEXEC);
 
-	return fd >= 0 && file_system_id(fd) == fsid;
+	return fd >= 0 && file_system_id(fd) == *(const uint64_t *)fsid;
 }
 
 int mountinfo_has_filesystem(dev_t dev, uint64_t fsid, struct error *err)
 {
-	return has_mount(dev, is_of_filesystem, fsid, err);
+	return has_mount(dev, is_of_filesystem, &fsid, err);
 }
 
 bool mountinfo_is_fuse(const char *type)

@@ -28,10 +28,13 @@ bool mountinfo_parse(char *line, struct mountinfo *ret_info);
 int mountinfo_find(const char *point, struct mountinfo *ret_info, char **ret_line,
 		   struct error *err) MUST_CHECK;
 
-/* Whether the file system dev is mounted anywhere in this namespace. 0; 1: it is; -errno. */
-int mountinfo_has_dev(dev_t dev, struct error *err) MUST_CHECK;
+/*
+ * Whether the file system dev, of that type, is mounted anywhere in this namespace. When
+ * one is gone the kernel gives its number to the next. 0; 1: it is; -errno.
+ */
+int mountinfo_has_dev(dev_t dev, const char *type, struct error *err) MUST_CHECK;
 
-/* The same for a file system with that file_system_id(). Blocks for as long as that does. */
+/* The same for one with that file_system_id(), which may block for as long as that does. */
 int mountinfo_has_filesystem(dev_t dev, uint64_t fsid, struct error *err) MUST_CHECK;
 
 /* Whether type is that of a FUSE file system. */

@@ -101,7 +101,7 @@ int filesystem_start(struct filesystem *fs, struct error *err)
  */
 static int check_unmounted(struct filesystem *fs, struct error *err)
 {
-	int r = mountinfo_has_dev(fs->env->mount_dev, err);
+	int r = mountinfo_has_dev(fs->env->mount_dev, MOUNTINFO_TYPE, err);
 
 	if (r == 0)
 		return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit.h"
 
+#include "base/file.h"
 #include "base/mountinfo.h"
 
 #include <sys/resource.h>
@@ -80,12 +81,17 @@ static void the_root_is_mounted_and_a_made_up_folder_is_not(void **state)
 	char *line CLEANUP_FREE = NULL;
 	char *none CLEANUP_FREE = NULL;
 	struct mountinfo info;
+	int root_fd CLEANUP_FD = open("/", O_PATH | O_CLOEXEC);
+	uint64_t fsid = file_system_id(root_fd);
 
 	assert_int_equal(mountinfo_find("/", &info, &line, &err), 0);
-	assert_int_equal(mountinfo_has_dev(info.dev, &err), 1);
+	assert_int_equal(mountinfo_has_filesystem(info.dev, fsid, &err), 1);
+	assert_int_equal(mountinfo_has_filesystem(info.dev, fsid + 1, &err), 0);
+	assert_int_equal(mountinfo_has_dev(info.dev, info.type, &err), 1);
+	assert_int_equal(mountinfo_has_dev(info.dev, MOUNTINFO_TYPE, &err), 0);
 	assert_int_equal(mountinfo_find("/no/such/mount", &info, &none, &err), 1);
 	assert_null(none);
-	assert_int_equal(mountinfo_has_dev(makedev(4000, 4000), &err), 0);
+	assert_int_equal(mountinfo_has_dev(makedev(4000, 4000), MOUNTINFO_TYPE, &err), 0);
 }
 
 static void without_a_look_nothing_is_said(void **state)
@@ -97,7 +103,7 @@ static void without_a_look_nothing_is_said(void **state)
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
 	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	r = mountinfo_has_dev(makedev(4000, 4000), &err);
+	r = mountinfo_has_dev(makedev(4000, 4000), MOUNTINFO_TYPE, &err);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 	assert_int_equal(r, -EMFILE);
 }
