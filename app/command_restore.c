@@ -2,6 +2,7 @@
 #include "app/command.h"
 #include "app/moment.h"
 #include "app/progress.h"
+#include "app/report.h"
 #include "app/source_all.h"
 #include "app/source_restore.h"
 #include "base/clock.h"
@@ -27,6 +28,8 @@ struct restore_command {
 	struct restore_target target;
 	struct progress progress;
 	json_t *results; /* an array */
+	unsigned n_failed; /* of all databases */
+	int exit_code;	   /* of the first of them */
 };
 
 static void restore_command_done(struct restore_command *command)
@@ -144,20 +147,39 @@ static int restore_into(struct restore_command *command, const struct source_ent
 	return r < 0 ? r : restore_one(command, entry->key, path, err);
 }
 
-/* Whether entry belongs to the wanted moment; says so of what is not kept from then. */
+/* Whether entry belongs to the wanted moment. */
 static bool is_wanted(const struct restore_command *command, const struct source_all *all,
 		      const struct source_entry *entry)
 {
+	return command->at == NULL ? entry->end_us == INT64_MAX :
+				     source_all_was(all, entry, command->target.time_us);
+}
+
+static void say_passed_over(const struct restore_command *command,
+			    const struct source_entry *entry)
+{
 	char begin[CLOCK_TEXT_SIZE];
 
-	if (command->at == NULL)
-		return entry->end_us == INT64_MAX;
-	if (entry->begin_us > command->target.time_us) {
-		clock_format(entry->begin_us, begin);
-		fprintf(stderr, "%s: passed over: what is kept of it begins at %s\n", entry->name,
-			begin);
+	if (command->at == NULL || entry->begin_us <= command->target.time_us)
+		return;
+	clock_format(entry->begin_us, begin);
+	fprintf(stderr, "%s: passed over: what is kept of it begins at %s\n", entry->name, begin);
+}
+
+/* One after the other never goes over the one before, whatever --force says. */
+static int check_name(const struct restore_command *command, const struct source_all *all,
+		      size_t i, struct error *err)
+{
+	const struct source_entry *entry = &all->items[i];
+
+	while (i-- > 0) {
+		if (!is_wanted(command, all, &all->items[i]) ||
+		    strcmp(all->items[i].name, entry->name) != 0)
+			continue;
+		error_set(err, EEXIST, "another database of that moment has the same name");
+		return error_fix(err, "restore it alone: --db '%s'", entry->key);
 	}
-	return source_all_was(all, entry, command->target.time_us);
+	return 0;
 }
 
 /* Without another moment: now, or the newest there is, by whatever clock that was. */
@@ -178,6 +200,18 @@ static int choose_moment(struct restore_command *command, const struct source_al
 	return r;
 }
 
+/* Goes on with the others: they may be all that is left. */
+static void note_failure(struct restore_command *command, const char *name,
+			 const struct error *err)
+{
+	if (command->n_failed++ == 0)
+		command->exit_code = error_exit_code(err);
+	if (command->json)
+		json_array_append_new(command->results, report_database_json(name, err));
+	else
+		report_database_error(stderr, name, err);
+}
+
 /* Every database as of one and the same moment. */
 static int restore_all(struct restore_command *command, struct error *err)
 {
@@ -188,10 +222,15 @@ static int restore_all(struct restore_command *command, struct error *err)
 	if (r == 0)
 		r = choose_moment(command, &all, err);
 	for (size_t i = 0; r == 0 && i < all.n; i++) {
+		CLEANUP_ERROR struct error problem = ERROR_INIT;
+
+		say_passed_over(command, &all.items[i]);
 		if (!is_wanted(command, &all, &all.items[i]))
 			continue;
 		any = true;
-		r = restore_into(command, &all.items[i], err);
+		if (check_name(command, &all, i, &problem) < 0 ||
+		    restore_into(command, &all.items[i], &problem) < 0)
+			note_failure(command, all.items[i].name, &problem);
 	}
 	if (r == 0 && !any)
 		r = error_set(err, ENOENT, "%s holds no database of that moment", command->from);
@@ -228,5 +267,5 @@ int command_restore(int argc, char **argv)
 			   stdout, JSON_INDENT(2));
 		printf("\n");
 	}
-	return r < 0 ? command_fail(&err, command.json) : 0;
+	return r < 0 ? command_fail(&err, command.json) : command.exit_code;
 }

@@ -2,6 +2,7 @@
 #include "app/command.h"
 #include "app/moment.h"
 #include "app/progress.h"
+#include "app/report.h"
 #include "app/source_all.h"
 #include "app/source_restore.h"
 
@@ -77,18 +78,10 @@ static void report_failure(struct verify_command *command, const char *name,
 	command->n_failed++;
 	if (command->exit_code == 0)
 		command->exit_code = error_exit_code(err);
-	if (command->json) {
-		json_array_append_new(command->results,
-				      json_pack("{s:s, s:b, s:s, s:s?, s:s?}", "database", name,
-						"ok", 0, "error", error_what(err), "why", err->why,
-						"fix", err->fix));
-		return;
-	}
-	fprintf(stderr, "%s: FAILED: %s\n", name, error_what(err));
-	if (err->why != NULL)
-		fprintf(stderr, "why: %s\n", err->why);
-	if (err->fix != NULL)
-		fprintf(stderr, "fix: %s\n", err->fix);
+	if (command->json)
+		json_array_append_new(command->results, report_database_json(name, err));
+	else
+		report_database_error(stderr, name, err);
 }
 
 static void report_success(struct verify_command *command, const char *name,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "app/report.h"
 
+#include "app/shown_name.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <jansson.h>
@@ -19,13 +21,32 @@ static void print_text(FILE *out, const char *label, const char *text)
 	fputc('\n', out);
 }
 
-void report_error(FILE *out, const struct error *err)
+static void print_help(FILE *out, const struct error *err)
 {
-	print_text(out, "replitedfs: ", error_what(err));
 	if (err->why != NULL)
 		print_text(out, "why: ", err->why);
 	if (err->fix != NULL)
 		print_text(out, "fix: ", err->fix);
+}
+
+void report_error(FILE *out, const struct error *err)
+{
+	print_text(out, "replitedfs: ", error_what(err));
+	print_help(out, err);
+}
+
+void report_database_error(FILE *out, const char *name, const struct error *err)
+{
+	char *label CLEANUP_FREE = NULL;
+
+	if (asprintf(&label, "%s: FAILED: ", name) < 0)
+		label = NULL;
+	for (char *c = label; c != NULL && *c != '\0'; c++) {
+		if (iscntrl((unsigned char)*c))
+			*c = '?';
+	}
+	print_text(out, label != NULL ? label : "FAILED: ", error_what(err));
+	print_help(out, err);
 }
 
 int report_exit(const struct error *err)
@@ -67,4 +88,11 @@ int report_json_error(FILE *out, const struct error *err)
 		return -ENOMEM;
 	fprintf(out, "%s\n", text);
 	return 0;
+}
+
+json_t *report_database_json(const char *name, const struct error *err)
+{
+	return json_pack("{s:o, s:b, s:o, s:o, s:o}", "database", shown_name_json(name), "ok", 0,
+			 "error", json_of(error_what(err)), "why", json_of(err->why), "fix",
+			 json_of(err->fix));
 }

@@ -20,6 +20,15 @@ void report_error(FILE *out, const struct error *err);
  */
 int report_json_error(FILE *out, const struct error *err) MUST_CHECK;
 
+/* The same of one of several databases: its name, "FAILED" and what, then as above. */
+void report_database_error(FILE *out, const char *name, const struct error *err);
+
+/*
+ * The same as an object: {"database": …, "ok": false, "error": …, "why": …, "fix": …}. The
+ * caller's; NULL: out of memory.
+ */
+struct json_t *report_database_json(const char *name, const struct error *err);
+
 /* Prints err on stderr; returns the exit code of the command that ends on it. */
 int report_exit(const struct error *err);
 

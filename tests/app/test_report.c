@@ -107,6 +107,30 @@ static void json_is_valid_whatever_bytes_a_name_has(void **state)
 	json_decref(json);
 }
 
+static void report_one(FILE *out, const struct error *err)
+{
+	report_database_error(out, "a\033.db", err);
+}
+
+static void one_database_of_several_is_named(void **state)
+{
+	struct error err CLEANUP_ERROR = ERROR_INIT;
+	char *text CLEANUP_FREE = NULL;
+	json_t *json;
+
+	error_set(&err, EIO, "broken: \xff");
+	error_fix(&err, "mend it");
+	text = printed(report_one, &err);
+	assert_string_equal(text, "a?.db: FAILED: broken: \xff\nfix: mend it\n");
+	json = report_database_json("a\xff.db", &err);
+	assert_non_null(json);
+	assert_true(json_is_false(json_object_get(json, "ok")));
+	assert_string_equal(json_string_value(json_object_get(json, "error")), "broken: ?");
+	assert_true(json_is_null(json_object_get(json, "why")));
+	assert_string_equal(json_string_value(json_object_get(json, "fix")), "mend it");
+	json_decref(json);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -114,6 +138,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_known_is_left_out),
 		cmocka_unit_test(further_lines_are_indented_and_control_characters_are_not_obeyed),
 		cmocka_unit_test(the_exit_code_is_that_of_the_error),
+		cmocka_unit_test(one_database_of_several_is_named),
 		cmocka_unit_test(json_holds_every_part),
 		cmocka_unit_test(json_is_valid_whatever_bytes_a_name_has),
 	};

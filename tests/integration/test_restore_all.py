@@ -84,6 +84,41 @@ def test_all_databases_of_a_moment(mounts, folder):
             assert differing_pages(folder / name, output / name) == []
 
 
+@pytest.mark.parametrize("as_json", [False, True], ids=["", "json"])
+def test_one_that_fails_hides_no_other(backed_up, folder, as_json):
+    """They may be all that is left."""
+    for path in manifest_of(backed_up, "a.db").parent.glob("segment/**/*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:-1])
+    output = folder / "out"
+    json_option = ["--json"] if as_json else []
+    done = run_cli("restore", "--all", backed_up.backup, "-o", output, *json_option, check=False)
+    assert done.returncode == 65, done.stderr
+    assert files_below(output) == ["b.db"]
+    assert differing_pages(backed_up.dir / "b.db", output / "b.db") == []
+    if as_json:
+        failed, restored = sorted(json.loads(done.stdout), key=lambda found: found["database"])
+        assert (failed["database"], failed["ok"]) == ("a.db", False) and failed["error"]
+        assert restored["database"] == "b.db"
+    else:
+        assert "a.db: FAILED: " in done.stderr and "b.db" in done.stdout
+
+
+def test_two_of_a_name_do_not_replace_one_another(backed_up, folder):
+    """Whatever made that: one is restored, and how to get the other is said."""
+    path = manifest_of(backed_up, "b.db")
+    document.write(path, "manifest", {**document.read(path), "name": "a.db"})
+    output = folder / "out"
+    done = run_cli("restore", "--all", "--force", backed_up.backup, "-o", output, check=False)
+    assert done.returncode != 0 and files_below(output) == ["a.db"]
+    key = done.stderr.split("--db '")[1].split("'")[0]
+    other = folder / "other.db"
+    run_cli("restore", "--from", backed_up.backup, "--db", key, "-o", other)
+    for name in ("a.db", "b.db"):
+        made = [differing_pages(backed_up.dir / name, path) for path in (output / "a.db", other)]
+        assert [] in made, f"{name} is in neither"
+
+
 FAST_CLOCK = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
