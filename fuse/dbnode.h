@@ -41,7 +41,8 @@ void dbnode_released(struct filesystem *fs, const struct dbnode *dbnode);
 
 /*
  * node, which is open, is a database's file from now on: announces the handles
- * that are not, and those that were announced as another's. The caller holds open_mutex. What cannot be announced is logged.
+ * that are not, and those that were announced as another's. The caller holds
+ * open_mutex. What cannot be announced is logged.
  */
 void dbnode_attach(struct filesystem *fs, struct node *node, const struct dbnode *dbnode);
 
