@@ -96,7 +96,8 @@ def run_writers(database, seed, n=3, kills=True, options=(), seconds=SECONDS):
         while writers.running:
             writers.end(writers.running[0])
     assert (writers.killed > 0) == kills, f"{writers.killed} were killed"
-    assert writers.commits > 0, f"no writer has committed anything: {writers.errors[:5]}"
+    # Those that are killed report nothing, and the others may have come too late.
+    assert kills or writers.commits > 0, f"nothing was committed: {writers.errors[:5]}"
     return writers.commits, writers.errors
 
 
