@@ -65,19 +65,16 @@ static void attach_base(struct filesystem *fs, const struct stat *st, struct dat
 {
 	struct dbnode dbnode = { .db = db, .file = DATABASE_MAIN };
 	struct node *node = nodes_find(&fs->nodes, st);
+	bool locked;
 
 	if (node == NULL)
 		return;
-	if (pthread_mutex_trylock(&node->open_mutex) != 0) {
-		if (!may_wait) {
-			nodes_unuse(&fs->nodes, node);
-			return;
-		}
-		pthread_mutex_lock(&node->open_mutex);
-	}
-	if (node->handles != NULL)
+	locked = (may_wait ? pthread_mutex_lock(&node->open_mutex) :
+			     pthread_mutex_trylock(&node->open_mutex)) == 0;
+	if (locked && node->handles != NULL)
 		dbnode_attach(fs, node, &dbnode);
-	pthread_mutex_unlock(&node->open_mutex);
+	if (locked)
+		pthread_mutex_unlock(&node->open_mutex);
 	nodes_unuse(&fs->nodes, node);
 }
 
