@@ -28,8 +28,7 @@ struct restore_command {
 	struct restore_target target;
 	struct progress progress;
 	json_t *results; /* an array */
-	unsigned n_failed; /* of all databases */
-	int exit_code;	   /* of the first of them */
+	int exit_code;	 /* of the first of all databases that failed; 0: none did */
 };
 
 static void restore_command_done(struct restore_command *command)
@@ -204,12 +203,10 @@ static int choose_moment(struct restore_command *command, const struct source_al
 static void note_failure(struct restore_command *command, const char *name,
 			 const struct error *err)
 {
-	if (command->n_failed++ == 0)
-		command->exit_code = error_exit_code(err);
-	if (command->json)
-		json_array_append_new(command->results, report_database_json(name, err));
-	else
-		report_database_error(stderr, name, err);
+	int code = report_database(stderr, command->json ? command->results : NULL, name, err);
+
+	if (command->exit_code == 0)
+		command->exit_code = code;
 }
 
 /* Every database as of one and the same moment. */

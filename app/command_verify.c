@@ -75,13 +75,11 @@ static void show_progress(void *arg, uint64_t done, uint64_t total)
 static void report_failure(struct verify_command *command, const char *name,
 			   const struct error *err)
 {
+	int code = report_database(stderr, command->json ? command->results : NULL, name, err);
+
 	command->n_failed++;
 	if (command->exit_code == 0)
-		command->exit_code = error_exit_code(err);
-	if (command->json)
-		json_array_append_new(command->results, report_database_json(name, err));
-	else
-		report_database_error(stderr, name, err);
+		command->exit_code = code;
 }
 
 static void report_success(struct verify_command *command, const char *name,

@@ -35,7 +35,7 @@ void report_error(FILE *out, const struct error *err)
 	print_help(out, err);
 }
 
-void report_database_error(FILE *out, const char *name, const struct error *err)
+static void print_database(FILE *out, const char *name, const struct error *err)
 {
 	char *label CLEANUP_FREE = NULL;
 
@@ -90,9 +90,15 @@ int report_json_error(FILE *out, const struct error *err)
 	return 0;
 }
 
-json_t *report_database_json(const char *name, const struct error *err)
+int report_database(FILE *out, json_t *results, const char *name, const struct error *err)
 {
-	return json_pack("{s:o, s:b, s:o, s:o, s:o}", "database", shown_name_json(name), "ok", 0,
-			 "error", json_of(error_what(err)), "why", json_of(err->why), "fix",
-			 json_of(err->fix));
+	if (results == NULL)
+		print_database(out, name, err);
+	else
+		json_array_append_new(results, json_pack("{s:o, s:b, s:o, s:o, s:o}", "database",
+							 shown_name_json(name), "ok", 0, "error",
+							 json_of(error_what(err)), "why",
+							 json_of(err->why), "fix",
+							 json_of(err->fix)));
+	return error_exit_code(err);
 }

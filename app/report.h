@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+struct json_t;
+
 /*
  * Prints err for a person: "replitedfs: what", then a line "why: …" and a line
  * "fix: …" where they are known. Further lines of a fix are indented below the
@@ -20,14 +22,13 @@ void report_error(FILE *out, const struct error *err);
  */
 int report_json_error(FILE *out, const struct error *err) MUST_CHECK;
 
-/* The same of one of several databases: its name, "FAILED" and what, then as above. */
-void report_database_error(FILE *out, const char *name, const struct error *err);
-
 /*
- * The same as an object: {"database": …, "ok": false, "error": …, "why": …, "fix": …}. The
- * caller's; NULL: out of memory.
+ * What is wrong with one of several databases. Into results, if that is not NULL, as
+ * {"database": …, "ok": false, "error": …, "why": …, "fix": …}; else to out: its name,
+ * "FAILED" and what, then as above. Returns the exit code of err.
  */
-struct json_t *report_database_json(const char *name, const struct error *err);
+int report_database(FILE *out, struct json_t *results, const char *name,
+		    const struct error *err);
 
 /* Prints err on stderr; returns the exit code of the command that ends on it. */
 int report_exit(const struct error *err);

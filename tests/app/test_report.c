@@ -109,26 +109,28 @@ static void json_is_valid_whatever_bytes_a_name_has(void **state)
 
 static void report_one(FILE *out, const struct error *err)
 {
-	report_database_error(out, "a\033.db", err);
+	assert_int_equal(report_database(out, NULL, "a\033.db", err), error_exit_code(err));
 }
 
 static void one_database_of_several_is_named(void **state)
 {
 	struct error err CLEANUP_ERROR = ERROR_INIT;
 	char *text CLEANUP_FREE = NULL;
+	json_t *results = json_array();
 	json_t *json;
 
 	error_set(&err, EIO, "broken: \xff");
 	error_fix(&err, "mend it");
 	text = printed(report_one, &err);
 	assert_string_equal(text, "a?.db: FAILED: broken: \xff\nfix: mend it\n");
-	json = report_database_json("a\xff.db", &err);
+	assert_int_equal(report_database(NULL, results, "a\xff.db", &err), error_exit_code(&err));
+	json = json_array_get(results, 0);
 	assert_non_null(json);
 	assert_true(json_is_false(json_object_get(json, "ok")));
 	assert_string_equal(json_string_value(json_object_get(json, "error")), "broken: ?");
 	assert_true(json_is_null(json_object_get(json, "why")));
 	assert_string_equal(json_string_value(json_object_get(json, "fix")), "mend it");
-	json_decref(json);
+	json_decref(results);
 }
 
 int main(void)
