@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "replicate/catalog.h"
 #include "replicate/holdings.h"
 #include "replicate/inventory.h"
 #include "replicate/txlog.h"
@@ -38,35 +39,22 @@ static int add(struct source_all *all, const char *name, const char *key, int64_
 
 /* ------------------------------------------------------------------ a folder with logs */
 
-/* When the log begins; 0: that cannot be told. */
-static int64_t log_begin(const struct source *source, const char *path)
+/* When the log begins, and its newest transaction; 0: that cannot be told. */
+static void look_at_log(const struct source *source, const char *path, int64_t *ret_begin_us,
+			int64_t *ret_newest_us)
 {
 	struct error ignored CLEANUP_ERROR = ERROR_INIT;
 	struct txlog_state state;
 	struct txlog log;
-	int64_t begin_us = 0;
 
+	*ret_begin_us = 0;
+	*ret_newest_us = 0;
 	if (txlog_open_read_only(&log, source->state.fd, path, &state, &ignored) < 0)
-		return 0;
+		return;
 	if (!state.fresh && !state.damaged)
-		(void)txlog_oldest(&log, &begin_us);
+		(void)txlog_oldest(&log, ret_begin_us);
+	txlog_position(&log, NULL, ret_newest_us);
 	txlog_close(&log);
-	return begin_us;
-}
-
-/* When the file with the database's name was written last: at its end, if it has ended. */
-static int64_t info_time(const struct source *source, const char *path)
-{
-	char *info CLEANUP_FREE = NULL;
-	struct stat st;
-
-	if (asprintf(&info, "%s/info", path) < 0) {
-		info = NULL;
-		return INT64_MAX;
-	}
-	if (fstatat(source->state.fd, info, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return INT64_MAX;
-	return st.st_mtim.tv_sec * CLOCK_US_PER_S + st.st_mtim.tv_nsec / 1000;
 }
 
 static int list_local(struct source *source, struct source_all *all, struct error *err)
@@ -80,11 +68,16 @@ static int list_local(struct source *source, struct source_all *all, struct erro
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		char hex[ID_HEX_LEN + 1];
 		char path[ID_HEX_LEN + 4];
+		int64_t begin_us;
+		int64_t newest_us;
 
 		id_format(&list[i].id, hex);
 		snprintf(path, sizeof(path), "db/%s", hex);
-		r = add(all, list[i].name, hex, log_begin(source, path),
-			list[i].ended ? info_time(source, path) : INT64_MAX, err);
+		look_at_log(source, path, &begin_us, &newest_us);
+		all->newest_us = MAX(all->newest_us, newest_us);
+		r = add(all, list[i].name, hex, begin_us,
+			list[i].ended ? catalog_info_time(source->state.fd, &list[i].id) : INT64_MAX,
+			err);
 	}
 	source_databases_free(list, n);
 	return r;
@@ -142,22 +135,6 @@ int source_all_list(struct source *source, struct source_all *ret_all, struct er
 
 /* ------------------------------------------------------------------------ its newest time */
 
-static int64_t log_newest(const struct source *source, const char *hex)
-{
-	struct error ignored CLEANUP_ERROR = ERROR_INIT;
-	char path[ID_HEX_LEN + 4];
-	struct txlog_state state;
-	struct txlog log;
-	int64_t time_us = 0;
-
-	snprintf(path, sizeof(path), "db/%s", hex);
-	if (txlog_open_read_only(&log, source->state.fd, path, &state, &ignored) < 0)
-		return 0;
-	txlog_position(&log, NULL, &time_us);
-	txlog_close(&log);
-	return time_us;
-}
-
 static int newest_stored(struct storage *storage, int64_t *ret_us, struct error *err)
 {
 	struct inventory inventory;
@@ -174,12 +151,8 @@ static int newest_stored(struct storage *storage, int64_t *ret_us, struct error 
 int source_all_newest(struct source *source, const struct source_all *all, int64_t *ret_us,
 		      struct error *err)
 {
-	*ret_us = 0;
-	if (source->storage != NULL)
-		return newest_stored(source->storage, ret_us, err);
-	for (size_t i = 0; i < all->n; i++)
-		*ret_us = MAX(*ret_us, log_newest(source, all->items[i].key));
-	return 0;
+	*ret_us = all->newest_us;
+	return source->storage != NULL ? newest_stored(source->storage, ret_us, err) : 0;
 }
 
 static bool existed(const struct source_entry *entry, int64_t time_us)

@@ -15,6 +15,7 @@ struct source_entry {
 struct source_all {
 	struct source_entry *items; /* in the source's order */
 	size_t n;
+	int64_t newest_us; /* of a folder with logs: see source_all_newest() */
 };
 
 /*

@@ -129,19 +129,6 @@ static int insert_ended(struct catalog *catalog, struct database *db, struct err
 	return 0;
 }
 
-/* When the database's name was written last: at its end, if it has ended. */
-static int64_t info_time(const struct catalog *catalog, const struct database *db)
-{
-	char *path CLEANUP_FREE = NULL;
-	struct stat st;
-
-	if (asprintf(&path, "%s/info", db->state_path) < 0)
-		path = NULL;
-	if (path == NULL || fstatat(catalog->options.state_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return clock_wall_us();
-	return st.st_mtim.tv_sec * CLOCK_US_PER_S + st.st_mtim.tv_nsec / 1000;
-}
-
 static int load_one(void *arg, const struct id *id, const char *name, bool ended,
 		    struct error *err)
 {
@@ -152,7 +139,7 @@ static int load_one(void *arg, const struct id *id, const char *name, bool ended
 	if (r < 0)
 		return error_wrap(err, "the state of %s", name);
 	db->ended = ended;
-	db->ended_us = ended ? info_time(catalog, db) : 0;
+	db->ended_us = ended ? catalog_info_time(catalog->options.state_fd, id) : 0;
 	r = ended ? insert_ended(catalog, db, err) : insert(catalog, db, err);
 	if (r < 0)
 		database_unref(db);

@@ -142,6 +142,12 @@ int catalog_each_known(int state_fd, int (*fn)(void *arg, const struct id *id, c
 		       void *arg, struct error *err) MUST_CHECK;
 
 /*
+ * When what the state folder says of that database was written last, for instance that it
+ * has ended; INT64_MAX: that cannot be told.
+ */
+int64_t catalog_info_time(int state_fd, const struct id *id);
+
+/*
  * Walks the folder root_fd and calls fn for every database file in it and below:
  * a regular file that begins with SQLite's magic, or that has a -wal or -journal
  * with content beside it. Folders more than 64 levels down are left out, with a

@@ -41,8 +41,8 @@ int catalog_write_info(struct catalog *catalog, const struct id *id, const char 
 void catalog_remove_state(struct catalog *catalog, const char *state_path);
 
 /*
- * Removes the state of databases that ended and were last written before
- * before_us, both, unless somebody still refers to them.
+ * Removes the state of databases that ended, and were last written, before
+ * before_us, unless somebody still refers to them.
  */
 void catalog_forget_ended(struct catalog *catalog, int64_t before_us);
 

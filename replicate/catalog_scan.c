@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "replicate/catalog_internal.h"
 #include "replicate/companion.h"
@@ -88,6 +89,19 @@ static int read_info(int state_fd, const char *hex, char **ret_name, bool *ret_e
 	if (bad != NULL || *ret_name == NULL)
 		return error_set(err, EBADMSG, "%s: bad field '%s'", path, bad ? bad : "name");
 	return 0;
+}
+
+int64_t catalog_info_time(int state_fd, const struct id *id)
+{
+	char hex[ID_HEX_LEN + 1];
+	char path[ID_HEX_LEN + 16];
+	struct stat st;
+
+	id_format(id, hex);
+	snprintf(path, sizeof(path), "db/%s/info", hex);
+	if (fstatat(state_fd, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return INT64_MAX;
+	return st.st_mtim.tv_sec * CLOCK_US_PER_S + st.st_mtim.tv_nsec / 1000;
 }
 
 int catalog_each_known(int state_fd, int (*fn)(void *arg, const struct id *id, const char *name,
