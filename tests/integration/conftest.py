@@ -13,7 +13,7 @@ import pytest
 
 from clients import Client
 from follow import Follow
-from mount import BIN, Mount
+from mount import BIN, Mount, make_ext4
 from servers import Server
 
 LOG_LINES = 60  # of what a daemon has logged last
@@ -133,10 +133,7 @@ def make_mounts(folder):
 @pytest.fixture
 def small_disk(folder):
     """A disk of 64 MB for the state of the mount `m`, which must be a mount of mounts()."""
-    image = folder / "disk"
-    with open(image, "wb") as file:
-        file.truncate(64 << 20)
-    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    image = make_ext4(folder / "disk")
     state = folder / "m" / "state"
     state.mkdir(parents=True)
     done = subprocess.run(

@@ -83,6 +83,14 @@ def alive(pid):
         return False
 
 
+def make_ext4(image):
+    """Makes a file with an ext4 of 64 MB, all of which may be used; returns its path."""
+    with open(image, "wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    return image
+
+
 def stop_process(pid):
     """SIGSTOP, and waits until every thread of the process stands still."""
     os.kill(pid, signal.SIGSTOP)

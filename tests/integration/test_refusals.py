@@ -12,7 +12,7 @@ import subprocess
 import pytest
 
 from clients import INSERT, close, make_database
-from mount import BIN, list_state_logs, mounted_at, run_cli, wait_for
+from mount import BIN, list_state_logs, make_ext4, mounted_at, run_cli, wait_for
 
 USAGE, DATA, NO_INPUT, UNAVAILABLE, OS_ERROR = 64, 65, 66, 69, 71
 CANNOT_CREATE, BUSY, NO_PERMISSION, CONFIG = 73, 75, 77, 78
@@ -389,11 +389,8 @@ class Disk:
     """A file with an ext4, as loop devices; mounted at one place at a time."""
 
     def __init__(self, image):
-        self.image = image
+        self.image = make_ext4(image)
         self.device = self.place = None
-        with image.open("wb") as file:
-            file.truncate(64 << 20)
-        subprocess.run(["mkfs.ext4", "-q", image], check=True)
 
     def mount(self, place):
         """Under another device number than before."""

@@ -13,15 +13,20 @@ from mount import differing_pages, preload, run_cli, wait_for
 from test_backend import connect, insert, wait_stored
 
 
-@pytest.fixture(name="backed_up")
-def fixture_backed_up(mounts):
-    """A folder that was mounted, whose databases a.db and b.db are in its backend."""
-    mount = mounts(backup=True)
-    for name in ("a.db", "b.db"):
+def fill(mount, *names):
+    """Five more rows in each of these databases, which are stored then."""
+    for name in names:
         connection = connect(mount, name)
         insert(connection, 5)
         connection.close()
         wait_stored(mount, name)
+
+
+@pytest.fixture(name="backed_up")
+def fixture_backed_up(mounts):
+    """A folder that was mounted, whose databases a.db and b.db are in its backend."""
+    mount = mounts(backup=True)
+    fill(mount, "a.db", "b.db")
     mount.unmount()
     return mount
 
@@ -56,21 +61,13 @@ def test_a_name_in_a_manifest_leads_to_no_place_outside(backed_up, folder, name)
 def test_all_databases_of_a_moment(mounts, folder):
     """What ended since then is there, what began since then is not, nor what had ended."""
     mount = mounts(backup=True)
-    for name in ("gone.db", "kept.db", "ends.db"):
-        connection = connect(mount, name)
-        insert(connection, 5)
-        connection.close()
-        wait_stored(mount, name)
+    fill(mount, "gone.db", "kept.db", "ends.db")
     (mount.dir / "gone.db").unlink()
     wait_for(lambda: document.read(manifest_of(mount, "gone.db"))["ended"], "the end to be stored")
     for name in ("kept.db", "ends.db"):
         (folder / name).write_bytes((mount.dir / name).read_bytes())
     moment = datetime.datetime.now(datetime.timezone.utc).isoformat()
-    for name in ("kept.db", "ends.db", "later.db"):
-        connection = connect(mount, name)
-        insert(connection, 5)
-        connection.close()
-        wait_stored(mount, name)
+    fill(mount, "kept.db", "ends.db", "later.db")
     (mount.dir / "ends.db").unlink()
     # Another one takes its name.
     (mount.dir / "later.db").rename(mount.dir / "ends.db")
@@ -140,11 +137,7 @@ def test_all_is_the_newest_whatever_the_clock_says(mounts, folder):
     """Restored where the clock is an hour behind the one that the commits were made by."""
     library = preload(FAST_CLOCK, folder / "fast.so")
     mount = mounts(backup=True, env={"LD_PRELOAD": library})
-    for name in ("a.db", "b.db"):
-        connection = connect(mount, name)
-        insert(connection, 5)
-        connection.close()
-        wait_stored(mount, name)
+    fill(mount, "a.db", "b.db")
     mount.unmount()
     env = {key: value for key, value in mount.env.items() if key != "LD_PRELOAD"}
     for source, where in ((mount.backup, "from-backup"), (mount.dir, "from-log")):

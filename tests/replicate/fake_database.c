@@ -46,6 +46,19 @@ void fake_database_new_generation(struct database *db, const struct model_copy *
 	model_new_generation(&db->model, copy);
 }
 
+void fake_database_rename(struct database *db, const char *name)
+{
+	LOCK_SCOPE(&db->mutex);
+	free(db->name);
+	db->name = strdup(name);
+}
+
+void fake_database_end(struct database *db)
+{
+	LOCK_SCOPE(&db->mutex);
+	db->ended = true;
+}
+
 struct database *database_ref(struct database *db)
 {
 	return db;

@@ -40,5 +40,7 @@ void fake_database_free(struct database *db);
 void fake_database_steps(struct database *db, unsigned n);
 void fake_database_fill(struct database *db, uint32_t page_size, uint32_t n_pages);
 void fake_database_new_generation(struct database *db, const struct model_copy *copy);
+void fake_database_rename(struct database *db, const char *name);
+void fake_database_end(struct database *db);
 
 #endif

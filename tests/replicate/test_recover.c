@@ -591,7 +591,6 @@ static void a_wal_begun_over_what_was_captured_is_taken_in_one_by_one(void **sta
 	}
 }
 
-/* First seen while a WAL is left over: the WAL counts. */
 /* Who opens it lets others go first, and has it compared before the WAL goes on. */
 static void a_wal_that_has_lost_its_end_is_compared_when_nobody_waits(void **state)
 {
@@ -621,6 +620,7 @@ static void a_wal_that_has_lost_its_end_is_compared_when_nobody_waits(void **sta
 	engine_expect(f, "a.db", 0, 1);
 }
 
+/* First seen while a WAL is left over: the WAL counts. */
 static void a_first_capture_takes_the_wal_in(void **state)
 {
 	struct engine *f = *state;

@@ -956,14 +956,6 @@ static void ambiguous_names_are_listed(void **state)
 	backup_close(&backup);
 }
 
-static void rename_database(struct database *db, const char *name)
-{
-	pthread_mutex_lock(&db->mutex);
-	free(db->name);
-	db->name = strdup(name);
-	pthread_mutex_unlock(&db->mutex);
-}
-
 static void a_database_that_took_the_name_of_an_ended_one_is_meant(void **state)
 {
 	struct backup backup;
@@ -979,7 +971,7 @@ static void a_database_that_took_the_name_of_an_ended_one_is_meant(void **state)
 	backup_drain(&backup);
 	/* VACUUM INTO tmp.db, which then takes the place of app.db. */
 	first->ended = true;
-	rename_database(second, "app.db");
+	fake_database_rename(second, "app.db");
 	uploader_ring(backup.uploader);
 	backup_drain(&backup);
 	backup_assert_latest(&backup, second);

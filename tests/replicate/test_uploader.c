@@ -417,10 +417,7 @@ static void a_renamed_database_keeps_its_folder(void **state)
 	fake_database_steps(db, 10);
 	backup_drain(&backup);
 	before = backup_folder(&backup, "old.db");
-	pthread_mutex_lock(&db->mutex);
-	free(db->name);
-	db->name = strdup("new.db");
-	pthread_mutex_unlock(&db->mutex);
+	fake_database_rename(db, "new.db");
 	backup_drain(&backup);
 	after = backup_folder(&backup, "new.db");
 	assert_string_equal(before, after);
@@ -433,9 +430,7 @@ static void a_renamed_database_keeps_its_folder(void **state)
 	backup_drain(&backup);
 	backup_assert_latest(&backup, db);
 	backup_assert_latest(&backup, second);
-	pthread_mutex_lock(&db->mutex);
-	db->ended = true;
-	pthread_mutex_unlock(&db->mutex);
+	fake_database_end(db);
 	backup_drain(&backup);
 	/* With the other one ended there is no doubt which is meant. */
 	MODEL_CHECK(backup_restore(&backup, NULL, &target, &fd, &result), &backup.err);
@@ -455,13 +450,6 @@ static bool ended_in_manifest(struct backup *backup, const char *folder)
 	return manifest.ended;
 }
 
-static void end_database(struct database *db)
-{
-	pthread_mutex_lock(&db->mutex);
-	db->ended = true;
-	pthread_mutex_unlock(&db->mutex);
-}
-
 static void a_name_and_an_end_that_could_not_be_told_are_told_later(void **state)
 {
 	struct storage_fault_options down = { .share = 1000 };
@@ -478,17 +466,14 @@ static void a_name_and_an_end_that_could_not_be_told_are_told_later(void **state
 	char *found CLEANUP_FREE = NULL;
 
 	backup_fault(&backup, &down);
-	pthread_mutex_lock(&db->mutex);
-	free(db->name);
-	db->name = strdup("new.db");
-	pthread_mutex_unlock(&db->mutex);
+	fake_database_rename(db, "new.db");
 	assert_false(uploader_drain(backup.uploader, 300));
 	backup_fault(&backup, &none);
 	backup_drain(&backup);
 	found = backup_folder(&backup, "new.db");
 	assert_string_equal(found, folder);
 	backup_fault(&backup, &down);
-	end_database(db);
+	fake_database_end(db);
 	assert_false(uploader_drain(backup.uploader, 300));
 	backup_fault(&backup, &none);
 	backup_drain(&backup);
@@ -510,7 +495,7 @@ static void what_ended_while_nobody_shipped_is_told_and_shipped(void **state)
 
 	backup_stop(&backup);
 	fake_database_steps(db, 5);
-	end_database(db);
+	fake_database_end(db);
 	backup_start(&backup);
 	backup_drain(&backup);
 	assert_true(ended_in_manifest(&backup, folder));
